@@ -1,0 +1,164 @@
+"""What an embodiment is: its cameras, its state, its action and its rate, said once.
+
+The environment owns an `EmbodimentSpec`; data sets and checkpoints carry it as JSON, and whoever
+loads one compares it with `EmbodimentSpec.differences` before trusting a single number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """A pinhole camera fixed to the vehicle.
+
+    Position is in metres in the vehicle frame (x forward, y left, z up, origin on the ground below
+    the rear axle). Yaw is positive to the left, pitch positive upwards, both in radians. Pixels are
+    square, the principal point is the image centre.
+    """
+
+    name: str
+    position: tuple[float, float, float]
+    yaw: float
+    pitch: float
+    horizontal_fov: float
+    width: int
+    height: int
+
+    @property
+    def focal_length(self) -> float:
+        """Focal length in pixels."""
+        return self.width / (2.0 * math.tan(self.horizontal_fov / 2.0))
+
+    @property
+    def vertical_fov(self) -> float:
+        """Vertical field of view in radians."""
+        return 2.0 * math.atan(self.height / (2.0 * self.focal_length))
+
+    def intrinsics(self) -> NDArray[np.float64]:
+        """Camera matrix [3, 3] for the optical frame (x right, y down, z forward)."""
+        focal = self.focal_length
+        return np.array(
+            [[focal, 0.0, self.width / 2.0], [0.0, focal, self.height / 2.0], [0.0, 0.0, 1.0]]
+        )
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Rotation [3, 3] from the optical frame (x right, y down, z forward) to the vehicle."""
+        forward = np.array(
+            [
+                math.cos(self.yaw) * math.cos(self.pitch),
+                math.sin(self.yaw) * math.cos(self.pitch),
+                math.sin(self.pitch),
+            ]
+        )
+        right = np.array([math.sin(self.yaw), -math.cos(self.yaw), 0.0])
+        down = np.cross(forward, right)
+        return np.stack([right, down, forward], axis=1)
+
+    def camera_to_vehicle(self) -> NDArray[np.float64]:
+        """Homogeneous transform [4, 4] from the optical frame to the vehicle frame."""
+        transform = np.eye(4)
+        transform[:3, :3] = self.rotation()
+        transform[:3, 3] = self.position
+        return transform
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """A named vector: one name, unit and closed range an entry."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.names), len(self.units), len(self.low), len(self.high)}
+        if len(lengths) != 1:
+            raise ValueError(
+                "VectorSpec needs one name, unit, low and high an entry; got "
+                f"{len(self.names)} names, {len(self.units)} units, {len(self.low)} lows, "
+                f"{len(self.high)} highs"
+            )
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Position of `name` in the vector."""
+        if name not in self.names:
+            raise KeyError(f"no entry {name!r}; the entries are {', '.join(self.names)}")
+        return self.names.index(name)
+
+
+@dataclass(frozen=True)
+class EmbodimentSpec:
+    """Everything that a data set, a policy and a server must agree on about a robot."""
+
+    name: str
+    rate_hz: int
+    cameras: tuple[CameraSpec, ...]
+    state: VectorSpec
+    action: VectorSpec
+
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        return tuple(f"observation.images.{camera.name}" for camera in self.cameras)
+
+    @property
+    def depth_keys(self) -> tuple[str, ...]:
+        return tuple(f"observation.depth.{camera.name}" for camera in self.cameras)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible form; `from_dict` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EmbodimentSpec:
+        """Inverse of `to_dict`. Raises KeyError or TypeError naming a missing or unknown field."""
+        cameras = tuple(
+            CameraSpec(**{**camera, "position": tuple(camera["position"])})
+            for camera in data["cameras"]
+        )
+        vectors = {
+            key: VectorSpec(**{name: tuple(values) for name, values in data[key].items()})
+            for key in ("state", "action")
+        }
+        return cls(name=data["name"], rate_hz=data["rate_hz"], cameras=cameras, **vectors)
+
+    def differences(self, other: EmbodimentSpec) -> list[str]:
+        """One readable line a difference, empty when both describe the same robot."""
+        return _differences("", _jsonable(self.to_dict()), _jsonable(other.to_dict()))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    return value
+
+
+def _differences(path: str, mine: Any, theirs: Any) -> list[str]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        keys = sorted(mine.keys() | theirs.keys())
+        return [
+            line
+            for key in keys
+            for line in _differences(f"{path}.{key}".lstrip("."), mine.get(key), theirs.get(key))
+        ]
+    if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        return [
+            line
+            for index, pair in enumerate(zip(mine, theirs, strict=True))
+            for line in _differences(f"{path}[{index}]", *pair)
+        ]
+    return [] if mine == theirs else [f"{path}: {mine!r} here, {theirs!r} there"]
