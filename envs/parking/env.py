@@ -1,0 +1,290 @@
+"""`helmsight/Parking-v0`: park a car in a marked slot, as a Gymnasium environment.
+
+The environment joins a scenario, a simulator, a task and a target tracker; each of them is a part
+of its own. Images are made when an observation is asked for: `step` is `advance` (drive for one
+control period, make no image) followed by `observe`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.birds_eye import BirdsEyeLabeller
+from helmsight.envs.parking.plan_view import draw_scene
+from helmsight.envs.parking.scenario import TEST_EPISODES, Scenario, make_scenario
+from helmsight.envs.parking.simulator import (
+    ParkingSimulator,
+    SensorReading,
+    VehicleCommand,
+    VehicleState,
+)
+from helmsight.envs.parking.simulator_registry import SIMULATORS, make_simulator
+from helmsight.envs.parking.target_tracker import TargetTracker
+from helmsight.envs.parking.task import ParkingTask, task_instruction
+from helmsight.envs.parking.vehicle import ACTION, CONTROL_RATE_HZ, STATE, parking_embodiment
+
+TARGETS = ("tracked", "oracle")
+Observation = dict[str, NDArray[Any]]
+
+
+class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """One parking episode after another; each is a pure function of its index.
+
+    family, split, approach: which scenarios (`helmsight.envs.parking.scenario`).
+    cameras, image_size: a rig of `CAMERA_RIGS` and its images' side in pixels.
+    depth: whether observations hold `observation.depth.<camera>`, float32 [H, W] in metres along
+    the optical axis, `inf` where nothing is hit.
+    target: "tracked" puts the dead-reckoned target pose into the state, "oracle" the true one.
+    simulator: a name in `SIMULATORS`.
+
+    `reset(options={"episode": index})` chooses the scenario. Without it every reset takes the next
+    index of a sequence derived from the seed; splits with a fixed number of scenarios are gone
+    through in a random order before any comes twice.
+
+    The reward is 1 at the target success and 0 everywhere else. An episode terminates with its
+    outcome and is truncated at the scenario's time limit.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE_HZ}  # noqa: RUF012
+
+    def __init__(
+        self,
+        family: str = "standard",
+        split: str = "train",
+        approach: str = "reverse",
+        cameras: str = "surround4",
+        image_size: int = 128,
+        depth: bool = False,
+        target: str = "tracked",
+        simulator: str = "mujoco",
+        render_mode: str | None = None,
+    ) -> None:
+        make_scenario(family, split, 0, approach)  # Refuses unknown names now, not at reset.
+        _check_choice("target", target, TARGETS)
+        _check_choice("simulator", simulator, tuple(SIMULATORS))
+        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        self.family, self.split, self.approach = family, split, approach
+        self.embodiment = parking_embodiment(cameras, image_size)
+        self.depth = depth
+        self.target = target
+        self.render_mode = render_mode
+        self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
+        self.observation_space = self._observation_space()
+        self._simulator_name = simulator
+        self._simulator: ParkingSimulator | None = None
+        self._scenario: Scenario | None = None
+        self._upcoming: list[int] = []
+        self._ended = True
+
+    # ---- Gymnasium ----
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode; returns its first observation and info.
+
+        Raises ValueError for an unknown option or an episode that the split does not hold.
+        """
+        info = self.restart(seed=seed, options=options)
+        return self.observe(), info
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """`advance`, then `observe`."""
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Plan view beside the cameras, uint8 [H, W, 3]; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        frames = [self._images()[key] for key in self.embodiment.image_keys]
+        return draw_scene(self.scenario, self.vehicle_state().pose, frames)
+
+    def close(self) -> None:
+        """Free the simulator; the next reset makes a new one."""
+        if self._simulator is not None:
+            self._simulator.close()
+        self._simulator = None
+        self._scenario = None
+        self._ended = True
+
+    # ---- Driving and looking apart ----
+
+    def restart(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """`reset` without an observation: start an episode, make no image, return info."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self._upcoming = []
+        index = self._episode_index(dict(options or {}))
+        scenario = make_scenario(self.family, self.split, index, self.approach)
+        if self._simulator is None:
+            self._simulator = make_simulator(self._simulator_name)
+        self._simulator.reset(scenario)
+        self._scenario = scenario
+        self._labeller = BirdsEyeLabeller(scenario)
+        self._task = ParkingTask(scenario)
+        self._reading = self._simulator.sensors()
+        self._tracker = TargetTracker(self._true_target(), self._reading)
+        self._ended = False
+        return self._info()
+
+    def advance(self, action: NDArray[np.float32]) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Drive for one control period without making images.
+
+        Returns (reward, terminated, truncated, info). Raises ValueError, naming entry, value and
+        range, for an action that is not in the action space, ResetNeeded outside an episode.
+        """
+        command = command_from_action(action)
+        if self._ended:
+            raise ResetNeeded("call reset before advance or step: no episode is under way")
+        simulator = self._running()
+        simulator.step(command)
+        self._reading = simulator.sensors()
+        self._tracker.update(self._reading)
+        task = self._task
+        outcome = task.update(command, simulator.vehicle_state(), simulator.collision())
+        info = self._info()
+        self._ended = outcome is not None
+        if self._ended:
+            info["episode_metrics"] = task.metrics()
+        return float(task.succeeded), self._ended and not task.timed_out, task.timed_out, info
+
+    def observe(self) -> Observation:
+        """The observation now; this is what makes the camera images."""
+        return {**self._images(), "observation.state": self._state_vector()}
+
+    def birds_eye_label(self) -> NDArray[np.uint8]:
+        """Semantic bird's-eye label [200, 200] now, class ids as in `birds_eye.CLASSES`."""
+        return self._labeller.label(self.vehicle_state().pose)
+
+    # ---- Truth, for experts, metrics and labels ----
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of the episode under way or last ended."""
+        if self._scenario is None:
+            raise ResetNeeded("call reset first: there is no scenario yet")
+        return self._scenario
+
+    def vehicle_state(self) -> VehicleState:
+        """True motion of the car."""
+        return self._running().vehicle_state()
+
+    @property
+    def sensor_reading(self) -> SensorReading:
+        """The sensors' reading of this control period."""
+        return self._reading
+
+    # ---- Parts ----
+
+    def _observation_space(self) -> spaces.Dict:
+        entries: dict[str, spaces.Space[Any]] = {}
+        for camera, image_key, depth_key in zip(
+            self.embodiment.cameras,
+            self.embodiment.image_keys,
+            self.embodiment.depth_keys,
+            strict=True,
+        ):
+            size = (camera.height, camera.width)
+            entries[image_key] = spaces.Box(0, 255, (*size, 3), np.uint8)
+            if self.depth:
+                entries[depth_key] = spaces.Box(0.0, np.inf, size, np.float32)
+        entries["observation.state"] = spaces.Box(_float32(STATE.low), _float32(STATE.high))
+        return spaces.Dict(entries)
+
+    def _episode_index(self, options: dict[str, Any]) -> int:
+        episode = options.pop("episode", None)
+        if options:
+            unknown = ", ".join(map(repr, options))
+            raise ValueError(f"unknown reset option {unknown}; the only option is 'episode'")
+        if episode is not None:
+            return int(episode)
+        if not self._upcoming and self.split in ("test", "shifted"):
+            self._upcoming = self.np_random.permutation(TEST_EPISODES).tolist()
+        elif not self._upcoming:
+            self._upcoming = [int(self.np_random.integers(2**31))]
+        return self._upcoming.pop()
+
+    def _running(self) -> ParkingSimulator:
+        if self._simulator is None or self._scenario is None:
+            raise ResetNeeded("call reset first: no episode is under way")
+        return self._simulator
+
+    def _true_target(self) -> Pose:
+        return self._running().vehicle_state().pose.relative(self.scenario.target)
+
+    def _images(self) -> Observation:
+        cameras = self.embodiment.cameras
+        if not cameras:
+            return {}
+        frames = self._running().render(cameras, self.depth)
+        images: Observation = {
+            key: np.array(image)
+            for key, image in zip(self.embodiment.image_keys, frames.colour, strict=True)
+        }
+        if frames.depth is not None:
+            for key, depth in zip(self.embodiment.depth_keys, frames.depth, strict=True):
+                images[key] = np.array(depth)
+        return images
+
+    def _state_vector(self) -> NDArray[np.float32]:
+        reading = self._reading
+        target = self._tracker.target if self.target == "tracked" else self._true_target()
+        entries = (
+            reading.speed,
+            *reading.acceleration,
+            reading.yaw_rate,
+            reading.steering_angle,
+            *target,
+        )
+        space = self.observation_space["observation.state"]  # type: ignore[index]
+        return np.clip(np.array(entries, np.float32), space.low, space.high)
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "is_success": self._task.succeeded,
+            "task": task_instruction(self.approach),
+            "episode": self.scenario.index,
+        }
+
+
+def command_from_action(action: NDArray[np.float32]) -> VehicleCommand:
+    """The command that an action vector [3] stands for.
+
+    Raises ValueError for a wrong shape, and for a value that is not finite or outside its range,
+    naming the entry. Nothing is clipped: what a policy means by such a value is its own to say.
+    """
+    try:
+        values = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"an action must be {ACTION.size} numbers, got {action!r}") from None
+    if values.shape != (ACTION.size,):
+        names = ", ".join(ACTION.names)
+        raise ValueError(
+            f"an action must have shape ({ACTION.size},) = ({names}), got {values.shape}"
+        )
+    for name, value, low, high in zip(ACTION.names, values, ACTION.low, ACTION.high, strict=True):
+        if not low <= value <= high:
+            raise ValueError(f"action entry {name!r} must be in [{low:g}, {high:g}], got {value}")
+    return VehicleCommand(float(values[0]), float(values[1]), bool(values[2] >= 0.5))
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        choices = ", ".join(map(repr, allowed))
+        raise ValueError(f"unknown {name} {value!r}; expected one of {choices}")
+
+
+def _float32(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
