@@ -1,0 +1,1 @@
+"""Closed-loop evaluation: roll-outs, metrics with intervals, reports and paired comparisons."""

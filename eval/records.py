@@ -1,0 +1,150 @@
+"""What an evaluation leaves on disk: one JSON line an episode, safe against a crash at any moment.
+
+```
+OUT/
+  evaluation.json   what is evaluated: policy hash, environment, its options, seed
+  episodes.jsonl    one `EpisodeRecord` a line, appended and flushed as episodes finish
+  summary.json      metrics with intervals, provenance
+  report.html       the report, one file
+```
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One episode as it ran. Poses are [x, y, yaw] of the rear axle in the lot frame (m, m, rad).
+
+    `decision_ms` holds the policy's time for each decision in milliseconds; it is the only field
+    that differs between two runs of the same evaluation. `path` has one pose each control period,
+    the start included. A record with an `error` has no outcome: the simulator failed, not the
+    policy.
+    """
+
+    episode: int
+    task: str = ""
+    family: str = ""
+    split: str = ""
+    approach: str = ""
+    seed: int = 0
+    initial_state: list[float] = field(default_factory=list)
+    success: bool = False
+    outcome: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+    decision_ms: list[float] = field(default_factory=list)
+    path: list[list[float]] = field(default_factory=list)
+    error: str | None = None
+
+    def to_line(self) -> str:
+        """One line of JSON without its line end; `from_line` is the inverse."""
+        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_line(cls, line: str) -> EpisodeRecord:
+        """Inverse of `to_line`. Raises ValueError naming missing or unknown fields."""
+        data = json.loads(line)
+        known = {entry.name for entry in fields(cls)}
+        if not isinstance(data, dict) or data.keys() != known:
+            found = set(data) if isinstance(data, dict) else set()
+            raise ValueError(
+                f"not an episode record: missing {sorted(known - found)}, "
+                f"unknown {sorted(found - known)}"
+            )
+        return cls(**data)
+
+
+class EpisodeLog:
+    """The append-only `episodes.jsonl` of one evaluation folder."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Open the folder for the evaluation that `identity` describes, creating it if needed.
+
+        Raises ValueError, naming every difference, when the folder holds another evaluation.
+        """
+        self.folder = Path(folder)
+        self.path = self.folder / "episodes.jsonl"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        identity = json.loads(json.dumps(identity))
+        identity_path = self.folder / "evaluation.json"
+        if identity_path.exists():
+            _refuse_other(identity_path, identity)
+        elif self.path.exists():
+            raise ValueError(
+                f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
+                "does not; give another out folder"
+            )
+        else:
+            write_atomically(identity_path, json.dumps(identity, indent=2) + "\n")
+        _drop_torn_line(self.path)
+
+    def read(self) -> dict[int, EpisodeRecord]:
+        """The latest record of every episode on disk, by episode index."""
+        return read_records(self.path) if self.path.exists() else {}
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Add one record; once this returns, a crash of the program can't lose it."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(record.to_line() + "\n")
+
+
+def read_records(path: Path) -> dict[int, EpisodeRecord]:
+    """Records of an `episodes.jsonl` by episode; of a repeated episode the last line counts.
+
+    A torn last line is ignored. Raises ValueError naming the line for damage anywhere else.
+    """
+    lines = Path(path).read_bytes().split(b"\n")
+    # Whatever follows the last line end was never finished.
+    whole = lines[:-1]
+    records: dict[int, EpisodeRecord] = {}
+    for number, line in enumerate(whole, start=1):
+        try:
+            record = EpisodeRecord.from_line(line.decode())
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        records[record.episode] = record
+    return dict(sorted(records.items()))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or none of it."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut what a crash left of an unfinished last line, so that the next record starts clean."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            file.truncate(end)
+
+
+def _refuse_other(identity_path: Path, identity: dict[str, Any]) -> None:
+    try:
+        found = json.loads(identity_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{identity_path} is damaged: {error}") from error
+    keys = sorted(found.keys() | identity.keys())
+    lines = [
+        f"  {key}: {found.get(key)!r} there, {identity.get(key)!r} asked for"
+        for key in keys
+        if found.get(key) != identity.get(key)
+    ]
+    if lines:
+        raise ValueError(
+            f"{identity_path.parent} holds another evaluation; give another out folder or the "
+            "same settings:\n" + "\n".join(lines)
+        )
