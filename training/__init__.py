@@ -1,0 +1,1 @@
+"""Data sets, recording, the training loop and its checkpoints."""
