@@ -76,7 +76,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.target = target
         self.render_mode = render_mode
         self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
-        self.observation_space = self._observation_space()
+        self.observation_space: spaces.Dict = self._make_observation_space()  # type: ignore[assignment]
         self._simulator_name = simulator
         self._simulator: ParkingSimulator | None = None
         self._scenario: Scenario | None = None
@@ -188,7 +188,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     # ---- Parts ----
 
-    def _observation_space(self) -> spaces.Dict:
+    def _make_observation_space(self) -> spaces.Dict:
         entries: dict[str, spaces.Space[Any]] = {}
         for camera, image_key, depth_key in zip(
             self.embodiment.cameras,
@@ -248,8 +248,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             reading.steering_angle,
             *target,
         )
-        space = self.observation_space["observation.state"]  # type: ignore[index]
-        return np.clip(np.array(entries, np.float32), space.low, space.high)
+        return np.clip(np.array(entries, np.float32), _float32(STATE.low), _float32(STATE.high))
 
     def _info(self) -> dict[str, Any]:
         return {

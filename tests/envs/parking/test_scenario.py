@@ -1,0 +1,77 @@
+"""Scenarios: pure functions of (family, split, index)."""
+
+import dataclasses
+
+import pytest
+
+from helmsight.envs.parking.scenario import FAMILIES, make_scenario
+from helmsight.envs.parking.vehicle import EGO
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_arguments_give_equal_scenarios(family):
+    assert make_scenario(family, "train", 17) == make_scenario(family, "train", 17)
+    assert make_scenario(family, "train", 17) != make_scenario(family, "train", 18)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shifted_split_has_the_test_worlds_in_other_looks(family):
+    for index in range(0, 96, 7):
+        plain = make_scenario(family, "test", index)
+        shifted = make_scenario(family, "shifted", index)
+        assert shifted.start == plain.start
+        assert shifted.target_slot == plain.target_slot
+        assert [car.pose for car in shifted.cars] == [car.pose for car in plain.cars]
+        assert [box.pose for box in shifted.boxes] == [box.pose for box in plain.boxes]
+        assert shifted.appearance.ground != plain.appearance.ground
+
+
+def test_the_test_split_pairs_every_slot_with_every_start():
+    pairs = set()
+    for index in range(96):
+        scenario = make_scenario("standard", "test", index)
+        middle = EGO.footprint(scenario.start).center
+        slot = scenario.target_slot
+        pairs.add((slot.row, slot.column, round(middle.x - slot.x, 1)))
+    assert len(pairs) == 96
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_start_and_target_are_free_and_21_to_63_slots_are_taken(family, split):
+    for index in range(60):
+        scenario = make_scenario(family, split, index)
+        start = EGO.footprint(scenario.start)
+        target = EGO.footprint(scenario.target)
+        assert not any(start.overlaps(obstacle) for obstacle in scenario.obstacles())
+        assert not any(target.overlaps(box.footprint()) for box in scenario.boxes)
+        assert 21 <= len(scenario.cars) <= 63
+
+
+def test_only_the_cluttered_family_has_boxes_and_intruders():
+    standard = [make_scenario("standard", "train", index) for index in range(40)]
+    cluttered = [make_scenario("cluttered", "train", index) for index in range(40)]
+    assert not any(scenario.boxes for scenario in standard)
+    assert all(scenario.boxes for scenario in cluttered)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lunar", "train", 0), "unknown family 'lunar'"),
+        (("standard", "exam", 0), "unknown split 'exam'"),
+        (("standard", "train", 0, "sideways"), "unknown approach 'sideways'"),
+        (("standard", "train", -1), "must be 0 or more, got -1"),
+        (("standard", "test", 96), "holds scenarios 0 to 95, got 96"),
+    ],
+)
+def test_unknown_scenarios_are_refused_by_name(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_scenario(*arguments)
+
+
+def test_the_approach_turns_the_target_round_and_changes_nothing_else():
+    reverse = make_scenario("standard", "val", 2, "reverse")
+    forward = make_scenario("standard", "val", 2, "forward")
+    assert dataclasses.replace(forward, approach="reverse") == reverse
+    assert forward.target != reverse.target
