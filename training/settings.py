@@ -1,0 +1,100 @@
+"""What a user may turn about a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from helmsight.training.augmentation import AugmentationSettings
+from helmsight.training.schedule import Budget, LearningRateSchedule
+
+Precision = Literal["auto", "no", "bf16"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything about a run but the policy. `batch_size` is a process's, in samples.
+
+    `max_steps` alone gives a run that can be repeated and resumed bit for bit on the same machine;
+    see `Budget` for `max_minutes`. 0 turns off `ema_decay`, `validate_every` and
+    `gradient_clip_norm`; steps count from 1.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    final_learning_rate_fraction: float = 0.01
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    precision: Precision = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 0
+    log_every: int = 20
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    validation_fraction: float = 0.05  # of the episodes
+    validation_batches: int = 16
+    loader_threads: int = 1
+    cpu_threads: int | None = None  # None: as torch has it, all cores
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        self.budget, self.schedule  # noqa: B018  checked when made
+        for name in ("batch_size", "log_every", "checkpoint_every", "loader_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("weight_decay", "gradient_clip_norm", "validate_every", "validation_batches"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0.0 <= self.validation_fraction < 1.0:
+            raise ValueError(
+                f"validation_fraction must lie in [0, 1), got {self.validation_fraction}"
+            )
+        if self.precision not in ("auto", "no", "bf16"):
+            raise ValueError(f"precision must be auto, no or bf16, got {self.precision!r}")
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.max_steps, self.max_minutes)
+
+    @property
+    def schedule(self) -> LearningRateSchedule:
+        return LearningRateSchedule(
+            self.learning_rate, self.warmup_steps, self.final_learning_rate_fraction
+        )
+
+
+def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether the forward pass runs under bfloat16 autocast on `device`.
+
+    `auto` says yes only where the hardware multiplies bfloat16 itself: emulated, it is slower than
+    float32. Raises ValueError when bf16 is demanded of a GPU that has none.
+    """
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+        if precision == "bf16" and not supported:
+            raise ValueError(f"precision=bf16, but {torch.cuda.get_device_name(device)} has none")
+    else:
+        supported = device.type == "cpu" and bool(
+            {"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags()
+        )
+    return precision == "bf16" or (precision == "auto" and supported)
+
+
+def _processor_flags() -> set[str]:
+    """The CPU's instruction sets as Linux names them; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    lines = [line for line in text.splitlines() if line.lower().startswith(("flags", "features"))]
+    return set(lines[0].split(":", 1)[1].split()) if lines else set()
