@@ -1,0 +1,246 @@
+"""Hybrid A* with Reeds-Shepp shots, vectorised over batches of nodes.
+
+D. Dolgov et al., "Path Planning for Autonomous Vehicles in Unknown Semi-structured Environments",
+IJRR 29 (2010). Differences: several nodes are expanded at once, because a numpy call costs the same
+for one node and for twenty; every Reeds-Shepp word is a candidate shot, not only the shortest; and
+the search goes on after the first path until nothing cheaper can be left, so that similar starts
+are driven alike.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.cost_to_go import (
+    GEAR_CHANGE_COST,
+    TURNING_RADIUS,
+    cost_to_go,
+)
+from helmsight.envs.parking.expert.footprint import ClearanceMap
+from helmsight.envs.parking.expert.path import Arc, Path, advance, sample_words
+from helmsight.envs.parking.expert.reeds_shepp import WORDS, gear_changes, reeds_shepp_words
+
+Floats = NDArray[np.float64]
+
+CELL = 0.5
+YAW_CELL = math.radians(7.5)
+PRIMITIVE_LENGTH = 0.9
+STEER_CHANGE_COST = 0.25  # from straight to full lock
+COMFORTABLE_CLEARANCE = 0.6
+CLEARANCE_COST = 1.5  # a metre driven and a metre missing to the comfortable clearance
+TAIL = 2.0
+SHORT_TAILS = (TAIL, 1.0, 0.4)
+SHORT_TAIL_COST = 0.5  # a metre that the tail is shorter
+
+_BATCH = 16
+_SHOTS = 8
+_CHECK_SPACING = 0.3
+_DIRECTIONS = np.repeat([1.0, -1.0], 5)
+_STEERS = np.tile([-1.0, -0.5, 0.0, 0.5, 1.0], 2)
+# A start or a goal closer to an obstacle than the margin does not forbid what is as close near it.
+_RELAXED_REACH = 2.0
+
+
+class Ends(NamedTuple):
+    """A planning problem: from `start`, driving in `start_direction`, to `goal`.
+
+    start_direction: 1 or -1 for a moving car, 0 at rest. goal_direction: 1 when the goal is
+    entered forwards, -1 in reverse.
+    """
+
+    start: Pose
+    start_direction: int
+    goal: Pose
+    goal_direction: int
+
+
+class _Shot(NamedTuple):
+    cost: float
+    node: int
+    arcs: list[Arc]
+
+
+class HybridAStar:
+    """One search in one map with one clearance margin."""
+
+    def __init__(
+        self, clearances: ClearanceMap, ends: Ends, margin: float, max_nodes: int = 20_000
+    ) -> None:
+        self._map, self._ends, self._margin = clearances, ends, margin
+        distance = math.hypot(ends.start.x - ends.goal.x, ends.start.y - ends.goal.y)
+        self._tails = SHORT_TAILS if distance < 4.0 else (TAIL,)
+        self._heuristic_goal = self._before_goal(min(self._tails))
+        self._end_margins = [
+            (np.array(pose[:2]), min(margin, clearances.clearance_at(pose) - 0.03))
+            for pose in (ends.start, ends.goal)
+        ]
+        self._poses = np.zeros((max_nodes, 3))
+        self._cost = np.zeros(max_nodes)
+        self._arrival = np.zeros((max_nodes, 2))  # direction and steering that led to the node
+        self._parent = np.full(max_nodes, -1)
+        self._cells = np.zeros(max_nodes, np.int64)
+        self._best_in_cell: dict[int, float] = {}
+        self._open: list[tuple[float, int]] = []
+        self._size = 0
+        self._best: _Shot | None = None
+        self.expanded = 0
+
+    def plan(self, max_expansions: int = 3000) -> Path | None:
+        """The cheapest path found, or None."""
+        ends = self._ends
+        root = np.array([ends.start], np.float64)
+        self._add(root, np.zeros(1), np.array([[ends.start_direction, 0.0]]), np.array([-1]))
+        while self._open and self.expanded < max_expansions:
+            if self._best is not None and self._open[0][0] >= self._best.cost:
+                break
+            batch = self._pop()
+            if batch.size == 0:
+                continue
+            self.expanded += batch.size
+            self._shoot(batch)
+            if self._size + batch.size * _STEERS.size > self._cost.size:
+                break
+            self._expand(batch)
+        return None if self._best is None else self._path(self._best)
+
+    def _before_goal(self, tail: float) -> Pose:
+        """The pose from which `tail` metres of straight driving end in the goal."""
+        return self._ends.goal.transform(Pose(-self._ends.goal_direction * tail, 0.0, 0.0))
+
+    def _free(self, poses: Floats) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Whether poses [..., 3] keep the margin, and their clearance."""
+        clearance = self._map.clearance(poses)
+        required = np.full(clearance.shape, self._margin)
+        for position, margin in self._end_margins:
+            offset = poses[..., :2] - position
+            near = (offset * offset).sum(axis=-1) < _RELAXED_REACH**2
+            required = np.where(near, np.minimum(required, margin), required)
+        return clearance >= required, clearance
+
+    def _add(self, poses: Floats, cost: Floats, arrival: Floats, parents: NDArray) -> None:
+        """Put nodes on the open list, each unless its cell was reached at less cost."""
+        goal = self._heuristic_goal
+        cos, sin = math.cos(goal.yaw), math.sin(goal.yaw)
+        dx, dy = poses[:, 0] - goal.x, poses[:, 1] - goal.y
+        local = np.stack([cos * dx + sin * dy, cos * dy - sin * dx, poses[:, 2] - goal.yaw], -1)
+        estimate = cost + cost_to_go(local, self._ends.goal_direction)
+        steps = np.rint(np.column_stack([poses[:, :2] / CELL, poses[:, 2] / YAW_CELL])).astype(
+            np.int64
+        )
+        steps[:, 2] %= round(2.0 * math.pi / YAW_CELL)
+        cells = ((steps[:, 0] * 512 + steps[:, 1]) * 64 + steps[:, 2]) * 2 + (arrival[:, 0] > 0)
+        limit = math.inf if self._best is None else self._best.cost
+        for index in np.flatnonzero(estimate < limit).tolist():
+            cell, node_cost = int(cells[index]), float(cost[index])
+            if self._best_in_cell.get(cell, math.inf) <= node_cost + 1e-9:
+                continue
+            self._best_in_cell[cell] = node_cost
+            node = self._size
+            self._poses[node], self._cost[node] = poses[index], node_cost
+            self._arrival[node], self._parent[node] = arrival[index], parents[index]
+            self._cells[node] = cell
+            self._size += 1
+            heapq.heappush(self._open, (float(estimate[index]), node))
+
+    def _pop(self) -> NDArray[np.int64]:
+        """Up to a batch of the most promising nodes that nothing cheaper has replaced."""
+        batch: list[int] = []
+        while self._open and len(batch) < _BATCH:
+            _, node = heapq.heappop(self._open)
+            if self._best_in_cell[int(self._cells[node])] >= self._cost[node]:
+                batch.append(node)
+        return np.array(batch, np.int64)
+
+    def _expand(self, batch: NDArray[np.int64]) -> None:
+        curvature = _STEERS / TURNING_RADIUS
+        fractions = np.arange(1, 4) / 3.0
+        lengths = _DIRECTIONS[:, None] * PRIMITIVE_LENGTH * fractions  # [10, 3]
+        swept = advance(
+            self._poses[batch][:, None, None, :], curvature[:, None], lengths
+        )  # [B, 10, 3 samples, 3]
+        free, clearance = self._free(swept)
+        missing = np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0).mean(axis=-1)
+        arrival = self._arrival[batch]
+        changed = arrival[:, :1] * _DIRECTIONS < 0.0
+        cost = (
+            self._cost[batch][:, None]
+            + PRIMITIVE_LENGTH * (1.0 + CLEARANCE_COST * missing)
+            + GEAR_CHANGE_COST * changed
+            + STEER_CHANGE_COST * np.abs(arrival[:, 1:] - _STEERS)
+        )
+        keep = free.all(axis=-1)
+        node, primitive = np.nonzero(keep)
+        arrivals = np.column_stack([_DIRECTIONS[primitive], _STEERS[primitive]])
+        self._add(swept[node, primitive, -1], cost[keep], arrivals, batch[node])
+
+    def _shoot(self, batch: NDArray[np.int64]) -> None:
+        """Try the cheapest Reeds-Shepp words from a batch of nodes to the start of the tail."""
+        tails = np.tile(self._tails, batch.size)
+        nodes = np.repeat(batch, len(self._tails))
+        cost, length, steer = self._word_costs(nodes, tails)
+        limit = math.inf if self._best is None else self._best.cost
+        flat = cost.ravel()
+        order = np.argpartition(flat, _SHOTS)[:_SHOTS]
+        order = order[flat[order] < limit]
+        if order.size == 0:
+            return
+        word, query = np.unravel_index(order, cost.shape)
+        starts = self._poses[nodes[query]]
+        curvatures = np.pad(steer[word] / TURNING_RADIUS, ((0, 0), (0, 1)))
+        tail_arcs = self._ends.goal_direction * tails[query]
+        lengths = np.column_stack([length[word, query], tail_arcs])
+        swept = sample_words(starts, curvatures, lengths, _CHECK_SPACING)
+        free, clearance = self._free(swept)
+        missing = np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0).mean(axis=-1)
+        totals = flat[order] + CLEARANCE_COST * missing * np.abs(lengths).sum(axis=1)
+        totals = np.where(free.all(axis=-1), totals, np.inf)
+        winner = int(np.argmin(totals))
+        if totals[winner] < limit:
+            arcs = [
+                Arc(float(c), float(s))
+                for c, s in zip(curvatures[winner], lengths[winner], strict=True)
+            ]
+            self._best = _Shot(float(totals[winner]), int(nodes[query[winner]]), arcs)
+
+    def _word_costs(self, nodes: NDArray, tails: Floats) -> tuple[Floats, Floats, Floats]:
+        """Cost [W, Q] up to the goal over the words, their lengths [W, Q, 5] and steering [W, 5].
+
+        Obstacles are not looked at yet, so the cost is a lower bound of the shot's.
+        """
+        goal = self._ends.goal
+        poses = self._poses[nodes]
+        out = -self._ends.goal_direction * tails
+        dx = goal.x + math.cos(goal.yaw) * out - poses[:, 0]
+        dy = goal.y + math.sin(goal.yaw) * out - poses[:, 1]
+        cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
+        x, y = (cos * dx + sin * dy) / TURNING_RADIUS, (cos * dy - sin * dx) / TURNING_RADIUS
+        words = reeds_shepp_words(x, y, goal.yaw - poses[:, 2])
+        steer = words.steer.astype(np.float64)
+        direction, last_steer = self._arrival[nodes].T
+        turns = np.abs(np.diff(steer, axis=1, append=0.0)).sum(axis=1)
+        cost = (
+            self._cost[nodes]
+            + words.total * TURNING_RADIUS
+            + GEAR_CHANGE_COST
+            * gear_changes(words.length, direction, float(self._ends.goal_direction))
+            + STEER_CHANGE_COST * (turns[:, None] + np.abs(steer[:, :1] - last_steer))
+            + tails
+            + SHORT_TAIL_COST * (TAIL - tails)
+        )
+        assert cost.shape[0] == WORDS
+        return cost, words.length * TURNING_RADIUS, steer
+
+    def _path(self, shot: _Shot) -> Path:
+        arcs: list[Arc] = []
+        node = shot.node
+        while self._parent[node] >= 0:
+            direction, steer = self._arrival[node]
+            arcs.append(Arc(float(steer) / TURNING_RADIUS, float(direction) * PRIMITIVE_LENGTH))
+            node = int(self._parent[node])
+        return Path(self._ends.start, [*reversed(arcs), *shot.arcs])
