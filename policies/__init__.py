@@ -1,0 +1,1 @@
+"""Networks: an observation in, a chunk of actions out, and the losses that train them."""

@@ -1,0 +1,233 @@
+"""What every policy answers to, and how one is saved and loaded.
+
+A saved policy is a folder:
+
+    config.json          {"type": "parking", "config": {...}}
+    model.safetensors    weights and buffers, loaded strictly
+    statistics.json      the data set's statistics that the normalisation was made from
+    embodiment.json      the robot it was trained for
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from helmsight.envs.spec import EmbodimentSpec
+
+Observation = Mapping[str, NDArray[Any]]
+Statistics = dict[str, dict[str, list[float]]]
+
+_REGISTRY: dict[str, type[Policy]] = {}
+
+
+def register(name: str) -> Callable[[type[Policy]], type[Policy]]:
+    """Class decorator: makes a policy known to `load_policy` under a name."""
+
+    def add(policy: type[Policy]) -> type[Policy]:
+        policy.type_name = name
+        _REGISTRY[name] = policy
+        return policy
+
+    return add
+
+
+class Policy(nn.Module, abc.ABC):
+    """Observation in, chunk of actions out.
+
+    Subclasses are built from (config dataclass, embodiment, statistics) and say by `input_keys`
+    and `window_offsets` what they want to be fed in training.
+    """
+
+    type_name: ClassVar[str]
+    config_class: ClassVar[type]
+
+    def __init__(self, config: Any, embodiment: EmbodimentSpec, statistics: Statistics) -> None:
+        super().__init__()
+        self.config = config
+        self.embodiment = embodiment
+        self.statistics = statistics
+        self._queue: deque[Tensor] = deque()
+
+    # Training
+
+    @abc.abstractmethod
+    def input_keys(self) -> list[str]:
+        """Data-set keys that `forward` reads."""
+
+    @abc.abstractmethod
+    def window_offsets(self) -> dict[str, list[int]]:
+        """Frame offsets wanted of the keys that are read over a window of time."""
+
+    @abc.abstractmethod
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its named parts, scalars."""
+
+    # Control
+
+    @abc.abstractmethod
+    def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
+        """Actions [B, K, A] in physical units, within the embodiment's range."""
+
+    @property
+    @abc.abstractmethod
+    def steps_per_decision(self) -> int:
+        """How many actions of a chunk are executed before the next decision."""
+
+    @abc.abstractmethod
+    def observation_keys(self) -> list[str]:
+        """Observation keys that a decision reads."""
+
+    def diagnostics(self) -> dict[str, NDArray[Any]]:
+        """What the last decision (first of its batch) saw: attention maps, predictions."""
+        return {}
+
+    def reset(self) -> None:
+        """Forget what is left of the last chunk: a new episode begins."""
+        self._queue.clear()
+
+    @property
+    def needs_observation(self) -> bool:
+        """Whether the next `select_action` decides anew, and so reads its observation."""
+        return not self._queue
+
+    @torch.no_grad()
+    def select_action(self, observation: dict[str, Tensor]) -> Tensor:
+        """The next action [B, A]: from the current chunk, or from a new one when it is used up."""
+        if not self._queue:
+            chunk = self.predict_action_chunk(observation)
+            self._queue.extend(chunk.transpose(0, 1)[: self.steps_per_decision])
+        return self._queue.popleft()
+
+    def predict(
+        self,
+        observation: Observation,
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.float32], tuple[NDArray[Any], ...] | None]:
+        """Actions as stable-baselines3's `predict` gives them, for one observation or a batch."""
+        if episode_start is not None and bool(np.any(episode_start)):
+            self.reset()
+        single = np.ndim(observation["observation.state"]) == 1
+        batch = self.to_batch(observation, single)
+        action = self.select_action(batch).cpu().numpy()
+        return (action[0] if single else action), state
+
+    def to_batch(self, observation: Observation, single: bool = True) -> dict[str, Tensor]:
+        """Tensors of the keys that a decision reads, on the policy's device, batched."""
+        device = next(self.parameters()).device
+        batch = {}
+        for key in self.observation_keys():
+            if key not in observation:
+                raise KeyError(
+                    f"the observation lacks {key!r}; it has {', '.join(sorted(observation))}"
+                )
+            values = torch.from_numpy(np.ascontiguousarray(observation[key])).to(device)
+            batch[key] = values.unsqueeze(0) if single else values
+        return batch
+
+    # Saving
+
+    def save(self, folder: Path) -> None:
+        """Write the policy into `folder`, which is made if it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"type": self.type_name, "config": dataclasses.asdict(self.config)}
+        _write_json(folder / "config.json", config)
+        _write_json(folder / "embodiment.json", self.embodiment.to_dict())
+        _write_json(folder / "statistics.json", self.statistics)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        safetensors.torch.save_file(weights, folder / "model.safetensors")
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Load a policy from its folder, or from a run folder that holds one as `policy/`.
+
+    Raises FileNotFoundError when it is neither, and ValueError naming the key when the
+    configuration or the weights do not fit.
+    """
+    folder = Path(path)
+    if (folder / "policy" / "config.json").is_file():
+        folder = folder / "policy"
+    for name in ("config.json", "model.safetensors", "statistics.json", "embodiment.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{path} holds no saved policy: {folder / name} is missing. Expected the folder of "
+                "a policy, or of a training run that has finished."
+            )
+    saved = json.loads((folder / "config.json").read_text())
+    policy_class = policy_type(saved["type"])
+    config = config_from_dict(policy_class.config_class, saved["config"])
+    embodiment = EmbodimentSpec.from_dict(json.loads((folder / "embodiment.json").read_text()))
+    statistics = json.loads((folder / "statistics.json").read_text())
+    policy = policy_class(config, embodiment, statistics)
+    load_weights(policy, folder / "model.safetensors")
+    return policy.eval()
+
+
+def policy_type(name: str) -> type[Policy]:
+    """The registered policy class of that name."""
+    import helmsight.policies.parking  # noqa: F401  registers the policies that come along
+
+    if name not in _REGISTRY:
+        raise ValueError(f"unknown policy type {name!r}; known are {', '.join(sorted(_REGISTRY))}")
+    return _REGISTRY[name]
+
+
+def load_weights(policy: nn.Module, file: Path) -> None:
+    """Load weights strictly; a mismatch is a ValueError that names the tensors."""
+    try:
+        weights = safetensors.torch.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{file} is no readable safetensors file: {error}") from error
+    expected = policy.state_dict()
+    problems = [f"missing tensor {name}" for name in sorted(expected.keys() - weights.keys())]
+    problems += [f"unexpected tensor {name}" for name in sorted(weights.keys() - expected.keys())]
+    problems += [
+        f"tensor {name} has shape {tuple(weights[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if problems:
+        raise ValueError(f"{file} does not fit its configuration: " + "; ".join(problems))
+    policy.load_state_dict(weights)
+
+
+def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:
+    """A (nested) frozen dataclass from plain values; names unknown keys with their near match."""
+    from difflib import get_close_matches
+    from typing import get_type_hints
+
+    hints = get_type_hints(config_class)
+    names = {field.name for field in dataclasses.fields(config_class)}
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in names:
+            near = get_close_matches(key, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"{config_class.__name__} has no option {key!r}{hint} "
+                f"(options: {', '.join(sorted(names))})"
+            )
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+            value = config_from_dict(kind, value)  # type: ignore[arg-type]
+        elif isinstance(value, list):
+            value = tuple(value)
+        arguments[key] = value
+    return config_class(**arguments)
+
+
+def _write_json(file: Path, data: Any) -> None:
+    file.write_text(json.dumps(data, indent=2) + "\n")

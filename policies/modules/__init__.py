@@ -1,0 +1,1 @@
+"""Parts that policies are made of. They know nothing of each other."""

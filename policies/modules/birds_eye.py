@@ -1,0 +1,201 @@
+"""From camera features to a bird's-eye grid, by predicted depth.
+
+Frame: vehicle frame, +-`extent` metres; row 0 is the farthest forward, column 0 the farthest left.
+Two ways: `LiftSplat` (Philion & Fidler 2020), as the published parking networks do it, and
+`DepthWeightedSampling`, which asks for each cell what its camera sees there, weighted by the
+predicted probability that the surface seen is at the cell's own depth. The second costs a fraction
+on a CPU: its work grows with the cells, not with pixels x depth bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from helmsight.envs.spec import CameraSpec
+from helmsight.policies.modules.image_encoder import STRIDE
+
+
+@dataclass(frozen=True)
+class DepthBins:
+    """Equal depth bins over [near, far) metres along the optical axis."""
+
+    near: float = 0.5
+    far: float = 12.5
+    count: int = 24
+
+    @property
+    def step(self) -> float:
+        return (self.far - self.near) / self.count
+
+    def centers(self) -> Tensor:
+        """Depth [count] of each bin's middle."""
+        return self.near + (torch.arange(self.count) + 0.5) * self.step
+
+    def index(self, depth: Tensor) -> Tensor:
+        """Bin of each depth, -1 where it lies outside the bins."""
+        index = torch.floor((depth - self.near) / self.step).long()
+        return torch.where((index >= 0) & (index < self.count), index, -1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A square bird's-eye grid of `size` x `size` cells over +-`extent` metres."""
+
+    size: int = 32
+    extent: float = 10.0
+
+    def centers(self) -> NDArray[np.float64]:
+        """Cell centres [size * size, 2] as (x forward, y left), row by row."""
+        axis = self.extent - (np.arange(self.size) + 0.5) * (2.0 * self.extent / self.size)
+        x, y = np.meshgrid(axis, axis, indexing="ij")
+        return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def project(
+    camera: CameraSpec, points: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels [P, 2] and depths [P] of vehicle-frame points [P, 3] in a camera."""
+    in_camera = (points - np.asarray(camera.position)) @ camera.rotation()
+    depth = in_camera[:, 2]
+    safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
+    pixels = in_camera[:, :2] / safe[:, None] * camera.focal_length
+    return pixels + np.array([camera.width / 2.0, camera.height / 2.0]), depth
+
+
+class DepthWeightedSampling(nn.Module):
+    """Features [B, C, F, h, w] and depth probabilities [B, C, D, h, w] -> [B, out, G, G].
+
+    For every cell and height the point (x, y, z) is projected into the camera that sees it nearest
+    to its centre. There the features are sampled bilinearly and multiplied by the probability of
+    the point's own depth, which is kept as one more channel: at z = 0 it says "free ground seen
+    here", above it "a surface stands here".
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[CameraSpec],
+        feature_channels: int,
+        bins: DepthBins,
+        grid: Grid,
+        heights: Sequence[float] = (0.0, 0.6),
+    ) -> None:
+        super().__init__()
+        self.grid, self.heights, self.camera_count = grid, tuple(heights), len(cameras)
+        self.out_channels = len(self.heights) * (feature_channels + 1)
+        cells = grid.centers()
+        points = np.concatenate(
+            [np.column_stack([cells, np.full(len(cells), height)]) for height in heights]
+        )
+        best, coordinates = _best_views(cameras, points, bins)
+        # Where no camera looks, the column behind the last one is read: a zero.
+        order = np.full(len(points), int((best >= 0).sum()))
+        offset = 0
+        for camera in range(len(cameras)):
+            chosen = np.flatnonzero(best == camera)
+            order[chosen] = offset + np.arange(len(chosen))
+            offset += len(chosen)
+            self.register_buffer(
+                f"coordinates_{camera}",
+                torch.tensor(coordinates[chosen], dtype=torch.float32),
+                persistent=False,
+            )
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    def forward(self, features: Tensor, depth: Tensor) -> Tensor:
+        batch = features.shape[0]
+        sampled = []
+        for camera in range(self.camera_count):
+            place: Tensor = getattr(self, f"coordinates_{camera}")  # [P, 3]: u, v, depth
+            flat = place[None, :, None, :2].expand(batch, -1, -1, -1)  # [B, P, 1, 2]
+            solid = place[None, :, None, None, :].expand(batch, -1, -1, -1, -1)  # [B, P, 1, 1, 3]
+            seen = functional.grid_sample(features[:, camera], flat, align_corners=False)
+            chance = functional.grid_sample(
+                depth[:, camera, None], solid, align_corners=False
+            )  # [B, 1, P, 1, 1]
+            chance = chance[..., 0]  # [B, 1, P, 1]
+            sampled.append(torch.cat([seen * chance, chance], dim=1))  # [B, F + 1, P, 1]
+        nothing = sampled[0].new_zeros(batch, sampled[0].shape[1], 1, 1)
+        columns = torch.cat([*sampled, nothing], dim=2)[..., 0]  # [B, F + 1, sum P + 1]
+        cells = columns.index_select(2, self.order)  # [B, F + 1, heights * G * G]
+        return cells.reshape(batch, self.out_channels, self.grid.size, self.grid.size)
+
+
+def _best_views(
+    cameras: Sequence[CameraSpec], points: NDArray[np.float64], bins: DepthBins
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each point the camera that sees it best (-1: none), and where.
+
+    Coordinates [P, 3] are (u, v, depth), each in [-1, 1] over image and depth bins, as
+    `grid_sample` takes them.
+    """
+    best = np.full(len(points), -1)
+    centrality = np.full(len(points), np.inf)
+    coordinates = np.zeros((len(points), 3))
+    for index, camera in enumerate(cameras):
+        pixels, depth = project(camera, points)
+        scaled = np.column_stack(
+            [
+                2.0 * pixels[:, 0] / camera.width - 1.0,
+                2.0 * pixels[:, 1] / camera.height - 1.0,
+                2.0 * (depth - bins.near) / (bins.far - bins.near) - 1.0,
+            ]
+        )
+        reach = np.abs(scaled[:, :2]).max(axis=1)
+        better = (depth > 0.1) & (reach < 1.0) & (reach < centrality)
+        best[better], centrality[better], coordinates[better] = index, reach[better], scaled[better]
+    return best, coordinates
+
+
+class LiftSplat(nn.Module):
+    """The same mapping by lifting each pixel to all depths and summing what falls into a cell."""
+
+    cell: Tensor
+
+    def __init__(
+        self, cameras: Sequence[CameraSpec], feature_channels: int, bins: DepthBins, grid: Grid
+    ) -> None:
+        super().__init__()
+        self.grid, self.out_channels = grid, feature_channels
+        cells = np.concatenate([_cell_of_frustum(camera, bins, grid) for camera in cameras])
+        self.register_buffer("cell", torch.tensor(cells), persistent=False)  # [C * D * h * w]
+
+    def forward(self, features: Tensor, depth: Tensor) -> Tensor:
+        batch, _, channels = features.shape[:3]
+        # [B, C, F, 1, h, w] * [B, C, 1, D, h, w] -> [B, C, F, D, h, w] -> [B, F, C * D * h * w]
+        lifted = (features.unsqueeze(3) * depth.unsqueeze(2)).transpose(1, 2).flatten(2)
+        cells = lifted.new_zeros(batch, channels, self.grid.size**2 + 1)
+        cells.index_add_(2, self.cell, lifted)
+        # The last cell gathered everything outside the grid: [B, F, G * G] -> [B, F, G, G]
+        return cells[:, :, :-1].reshape(batch, channels, self.grid.size, self.grid.size)
+
+
+def _cell_of_frustum(camera: CameraSpec, bins: DepthBins, grid: Grid) -> NDArray[np.int64]:
+    """Cell [D * h * w] that each depth bin of each feature pixel falls into; G * G outside."""
+    height, width = camera.height // STRIDE, camera.width // STRIDE
+    depth, v, u = np.meshgrid(
+        bins.centers().numpy(),
+        (np.arange(height) + 0.5) * STRIDE,
+        (np.arange(width) + 0.5) * STRIDE,
+        indexing="ij",
+    )
+    rays = np.stack(
+        [
+            (u - camera.width / 2.0) / camera.focal_length,
+            (v - camera.height / 2.0) / camera.focal_length,
+            np.ones_like(u),
+        ],
+        axis=-1,
+    ).reshape(-1, 3)
+    points = (rays * depth.reshape(-1, 1)) @ camera.rotation().T + np.asarray(camera.position)
+    cell = 2.0 * grid.extent / grid.size
+    row = np.floor((grid.extent - points[:, 0]) / cell).astype(int)
+    column = np.floor((grid.extent - points[:, 1]) / cell).astype(int)
+    inside = (row >= 0) & (row < grid.size) & (column >= 0) & (column < grid.size)
+    return np.where(inside, row * grid.size + column, grid.size**2)
