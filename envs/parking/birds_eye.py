@@ -3,6 +3,7 @@
 Vehicle frame, +-10 m at 0.1 m a cell: [200, 200], row 0 the farthest forward (x = +10 m), column 0
 the farthest left (y = +10 m). The centre of cell (row, column) is at
 x = 10 - (row + 0.5) * 0.1, y = 10 - (column + 0.5) * 0.1.
+Obstacles are parked cars, boxes and the medians.
 """
 
 from __future__ import annotations
@@ -32,12 +33,19 @@ def slot_area(lot: Lot, slot: Slot) -> Rectangle:
     return Rectangle(Pose(slot.x, slot.y, slot.entry_yaw), lot.slot_length, lot.slot_width)
 
 
+def medians(lot: Lot) -> list[Rectangle]:
+    """The kerbed strips between rows that stand back to back, in the lot frame."""
+    y = (lot.row_y(0) + lot.row_y(1)) / 2.0
+    length = lot.columns * lot.slot_width
+    return [Rectangle(Pose(0.0, side * y, 0.0), length, lot.median_width) for side in (1.0, -1.0)]
+
+
 class BirdsEyeLabeller:
     """Draws the labels of one scenario around any pose of the car."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._target = slot_area(scenario.lot, scenario.target_slot).corners()
-        obstacles = scenario.obstacles()
+        obstacles = [*scenario.obstacles(), *medians(scenario.lot)]
         self._obstacles = np.array([rectangle.corners() for rectangle in obstacles]).reshape(
             -1, 4, 2
         )  # [N, 4, 2]

@@ -44,9 +44,10 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     target: "tracked" puts the dead-reckoned target pose into the state, "oracle" the true one.
     simulator: a name in `SIMULATORS`.
 
-    `reset(options={"episode": index})` chooses the scenario. Without it every reset takes the next
-    index of a sequence derived from the seed; splits with a fixed number of scenarios are gone
-    through in a random order before any comes twice.
+    `reset(options={"episode": index})` chooses the scenario; `{"scenario": Scenario}` gives one of
+    any family. Without either, every reset takes the next index of a sequence derived from the
+    seed; splits with a fixed number of scenarios are gone through in a random order before any
+    comes twice.
 
     The reward is 1 at the target success and 0 everywhere else. An episode terminates with its
     outcome and is truncated at the scenario's time limit.
@@ -126,8 +127,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         super().reset(seed=seed)
         if seed is not None:
             self._upcoming = []
-        index = self._episode_index(dict(options or {}))
-        scenario = make_scenario(self.family, self.split, index, self.approach)
+        scenario = self._next_scenario(dict(options or {}))
         if self._simulator is None:
             self._simulator = make_simulator(self._simulator_name)
         self._simulator.reset(scenario)
@@ -162,7 +162,11 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def observe(self) -> Observation:
         """The observation now; this is what makes the camera images."""
-        return {**self._images(), "observation.state": self._state_vector()}
+        return {**self._images(), **self.observe_state()}
+
+    def observe_state(self) -> Observation:
+        """The part of the observation that costs no image: `observation.state`."""
+        return {"observation.state": self._state_vector()}
 
     def birds_eye_label(self) -> NDArray[np.uint8]:
         """Semantic bird's-eye label [200, 200] now, class ids as in `birds_eye.CLASSES`."""
@@ -203,13 +207,23 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         entries["observation.state"] = spaces.Box(_float32(STATE.low), _float32(STATE.high))
         return spaces.Dict(entries)
 
-    def _episode_index(self, options: dict[str, Any]) -> int:
-        episode = options.pop("episode", None)
+    def _next_scenario(self, options: dict[str, Any]) -> Scenario:
+        index, scenario = options.pop("episode", None), options.pop("scenario", None)
         if options:
             unknown = ", ".join(map(repr, options))
-            raise ValueError(f"unknown reset option {unknown}; the only option is 'episode'")
-        if episode is not None:
-            return int(episode)
+            raise ValueError(
+                f"unknown reset option {unknown}; the options are 'episode' and 'scenario'"
+            )
+        if scenario is not None and index is not None:
+            raise ValueError("give reset either 'episode' or 'scenario', not both")
+        if scenario is not None:
+            if not isinstance(scenario, Scenario):
+                raise ValueError(f"reset option 'scenario' must be a Scenario, got {scenario!r}")
+            return scenario
+        index = self._upcoming_index() if index is None else int(index)
+        return make_scenario(self.family, self.split, index, self.approach)
+
+    def _upcoming_index(self) -> int:
         if not self._upcoming and self.split in ("test", "shifted"):
             self._upcoming = self.np_random.permutation(TEST_EPISODES).tolist()
         elif not self._upcoming:
@@ -253,7 +267,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _info(self) -> dict[str, Any]:
         return {
             "is_success": self._task.succeeded,
-            "task": task_instruction(self.approach),
+            "task": task_instruction(self.scenario.approach),
             "episode": self.scenario.index,
         }
 

@@ -127,6 +127,15 @@ def test_an_unknown_reset_option_is_refused(environment):
         environment.reset(options={"epsiode": 3})
 
 
+def test_a_scenario_of_another_family_can_be_given_itself(environment):
+    scenario = make_scenario("cluttered", "val", 5, "forward")
+    _, info = environment.reset(options={"scenario": scenario})
+    assert environment.scenario is scenario
+    assert info["task"].startswith("Drive forward")
+    with pytest.raises(ValueError, match="not both"):
+        environment.reset(options={"scenario": scenario, "episode": 1})
+
+
 def test_advancing_makes_no_image(environment, monkeypatch):
     def render(*_):
         raise AssertionError("rendered")
