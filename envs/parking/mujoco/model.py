@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import mujoco
 
 from helmsight.envs.parking.lot import Lot
+from helmsight.envs.parking.mujoco import visuals
 from helmsight.envs.parking.mujoco.furniture import Block, blocks
+from helmsight.envs.parking.mujoco.scenery import scenery
 from helmsight.envs.parking.scenario import (
     BOX_HEIGHT,
     BOX_LENGTH,
@@ -70,25 +72,42 @@ def _kind(name: str) -> str | None:
 
 
 def _mjcf(lot: Lot) -> str:
+    pieces = scenery(lot)
     furniture = "\n".join(_block(block, index) for index, block in enumerate(blocks(lot)))
     cars = "\n".join(
-        _mocap("car", index, CAR_LENGTH, CAR_WIDTH, PARKED_CAR_HEIGHT) for index in range(MAX_CARS)
+        _mocap(f"car:{index}", CAR_LENGTH, CAR_WIDTH, PARKED_CAR_HEIGHT, visuals.car_geoms(index))
+        for index in range(MAX_CARS)
     )
     boxes = "\n".join(
-        _mocap("box", index, BOX_LENGTH, BOX_WIDTH, BOX_HEIGHT) for index in range(MAX_BOXES)
+        _mocap(
+            f"box:{index}",
+            BOX_LENGTH,
+            BOX_WIDTH,
+            BOX_HEIGHT,
+            visuals.geom(f"cardboard:{index}", "box"),
+        )
+        for index in range(MAX_BOXES)
     )
     return f"""
 <mujoco model="parking">
   <compiler angle="radian" autolimits="true"/>
   <option timestep="{TIMESTEP}" integrator="implicitfast"/>
+  <visual>
+    <headlight active="0"/>
+    <quality offsamples="0" numslices="8" numstacks="4" numquads="1"/>
+  </visual>
   <default>
+    <geom group="{visuals.HIDDEN}"/>
     <default class="block"><geom type="box" contype="{HIGH}" conaffinity="0"/></default>
     <default class="wheel">
       <geom type="sphere" size="{WHEEL_RADIUS}" mass="{WHEEL_MASS}" contype="0"
             conaffinity="{GROUND | LOW}" friction="1.0"/>
     </default>
   </default>
+  <asset>{visuals.assets(lot, pieces)}</asset>
   <worldbody>
+    <light name="sun" type="directional" castshadow="false" specular="0 0 0"/>
+    {visuals.world_geoms(pieces)}
     <geom name="ground" type="plane" size="0 0 1" contype="{GROUND}" conaffinity="0"/>
     {furniture}
     {cars}
@@ -114,12 +133,12 @@ def _block(block: Block, index: int) -> str:
     )
 
 
-def _mocap(kind: str, index: int, length: float, width: float, height: float) -> str:
+def _mocap(name: str, length: float, width: float, height: float, looks: str) -> str:
     """A movable obstacle; its body's origin lies on the ground below its middle."""
     return (
-        f'<body name="{kind}:{index}" mocap="true" pos="0 0 {PARKED_AWAY}">'
-        f'<geom name="{kind}:{index}" class="block" pos="0 0 {height / 2.0}" '
-        f'size="{length / 2.0} {width / 2.0} {height / 2.0}"/></body>'
+        f'<body name="{name}" mocap="true" pos="0 0 {PARKED_AWAY}">'
+        f'<geom name="{name}" class="block" pos="0 0 {height / 2.0}" '
+        f'size="{length / 2.0} {width / 2.0} {height / 2.0}"/>{looks}</body>'
     )
 
 
@@ -143,6 +162,7 @@ def _ego() -> str:
   <geom name="hull" type="box" pos="{EGO.center_offset} 0 {CLEARANCE + hull_height / 2.0}"
         size="{EGO.length / 2.0} {EGO.width / 2.0} {hull_height / 2.0}"
         contype="0" conaffinity="{HIGH}" mass="0"/>
+  {visuals.ego_geoms()}
   {_wheel("front_left", EGO.wheelbase, TRACK / 2.0)}
   {_wheel("front_right", EGO.wheelbase, -TRACK / 2.0)}
   {_wheel("rear_left", 0.0, TRACK / 2.0)}

@@ -18,6 +18,7 @@ from helmsight.envs.parking.mujoco.model import (
     Indices,
     build_model,
 )
+from helmsight.envs.parking.mujoco.renderer import TiledRenderer
 from helmsight.envs.parking.mujoco.vehicle_dynamics import STEPS_A_CHECK, Drivetrain, read_state
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.sensors import NoisySensors
@@ -59,7 +60,9 @@ class MujocoParkingSimulator:
         self._rendering = render
         self._worlds: dict[Lot, World] = {}
         self._world: World | None = None
-        self._scenario: Scenario | None = None
+        self._renderer: TiledRenderer | None = None
+        # Whether the renderer wears the scenario's looks yet: only who looks pays for them.
+        self._dressed = False
         self._closed = False
 
     def reset(self, scenario: Scenario) -> None:
@@ -77,6 +80,7 @@ class MujocoParkingSimulator:
             self._worlds[scenario.lot] = _build_world(scenario.lot)
         world = self._world = self._worlds[scenario.lot]
         self._scenario = scenario
+        self._dressed = False
         mujoco.mj_resetData(world.model, world.data)
         world.drivetrain.release()
         _place_obstacles(world, scenario)
@@ -119,18 +123,31 @@ class MujocoParkingSimulator:
 
     def render(self, cameras: Sequence[CameraSpec], depth: bool) -> CameraFrames:
         """Images of all cameras now; see `ParkingSimulator.render`."""
-        self._loaded()
-        count, height, width = len(cameras), cameras[0].height, cameras[0].width
-        return CameraFrames(
-            np.zeros((count, height, width, 3), np.uint8),
-            np.full((count, height, width), np.inf, np.float32) if depth else None,
-        )
+        world = self._loaded()
+        _check_cameras(cameras)
+        if not self._rendering:
+            raise RuntimeError("this simulator was made with render=False")
+        if self._renderer is None or self._renderer.lot != world.lot:
+            self._free_renderer()
+            self._renderer = TiledRenderer(world.model, world.lot)
+        if not self._dressed:
+            self._renderer.load(self._scenario, world.data)
+            self._dressed = True
+        return self._renderer.render(world.data, self._state.pose, cameras, depth, self._steps)
 
     def close(self) -> None:
         """Free the physics and the OpenGL context. Closing twice is harmless."""
+        if not self._closed:
+            self._free_renderer()
         self._closed = True
         self._world = None
         self._worlds.clear()
+
+    def _free_renderer(self) -> None:
+        """A context made before the old one is freed would draw nothing, silently."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
     def _loaded(self) -> World:
         self._refuse_if_closed()
@@ -152,6 +169,14 @@ class MujocoParkingSimulator:
             if kind is not None:
                 self._hit = kind
                 return
+
+
+def _check_cameras(cameras: Sequence[CameraSpec]) -> None:
+    if not cameras:
+        raise ValueError("render needs at least one camera, got none")
+    sizes = {(camera.width, camera.height) for camera in cameras}
+    if len(sizes) > 1:
+        raise ValueError(f"all cameras must have one size, got {sorted(sizes)}")
 
 
 def _build_world(lot: Lot) -> World:

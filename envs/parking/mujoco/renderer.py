@@ -1,0 +1,197 @@
+"""Pictures of all cameras from one off-screen buffer and one read-back.
+
+What costs on a software renderer is vertices and state changes, so each camera draws only what its
+frustum meets, and cars beyond a few metres as a handful of triangles. Light, haze and the camera's
+gain and white balance go into the lights' colours and cost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.lot import Lot
+from helmsight.envs.parking.mujoco.camera_noise import CameraNoise
+from helmsight.envs.parking.mujoco.gl import make_context
+from helmsight.envs.parking.mujoco.ground_light import lit_ground, sun_direction
+from helmsight.envs.parking.mujoco.mesh import atlas
+from helmsight.envs.parking.mujoco.scene_index import SceneIndex
+from helmsight.envs.parking.mujoco.visuals import EGO_GROUP, VISIBLE
+from helmsight.envs.parking.scenario import Scenario
+from helmsight.envs.parking.simulator import CameraFrames
+from helmsight.envs.parking.vehicle import EGO
+from helmsight.envs.spec import CameraSpec
+
+NEAR, FAR = 0.1, 150.0
+MAX_GEOMS = 600
+EGO_COLOUR = (0.75, 0.75, 0.78, 1.0)
+
+
+class TiledRenderer:
+    """Draws one lot's model. Owns an OpenGL context: `close` it before making another."""
+
+    def __init__(self, model: mujoco.MjModel, lot: Lot) -> None:
+        self._model, self.lot = model, lot
+        self._textures = {name: model.texture(name).id for name in ("ground", "atlas")}
+        self._fill_texture("atlas", atlas())
+        self._gl = make_context(64, 64)
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        # Reversed depth keeps float precision far away.
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
+        self._scene = mujoco.MjvScene(model, MAX_GEOMS)
+        for flag in ("SHADOW", "REFLECTION", "SKYBOX", "HAZE"):
+            self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
+        for flag in ("FOG", "CULL_FACE"):
+            self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 1
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[:] = 0
+        self._options.geomgroup[[VISIBLE, EGO_GROUP]] = 1
+        self._index = SceneIndex(model, lot)
+        self._raw_colour = np.empty((0, 0, 3), np.uint8)
+        self._raw_depth = np.empty((0, 0), np.float32)
+
+    def load(self, scenario: Scenario, data: mujoco.MjData) -> None:
+        """Dress the model as the scenario looks. `data` has the scenario's bodies in place."""
+        self._gl.make_current()
+        self._scenario = scenario
+        self._index.paint(scenario)
+        self._fill_texture("ground", lit_ground(scenario))
+        mujoco.mjr_uploadTexture(self._model, self._context, self._textures["ground"])
+        looks = scenario.appearance
+        haze = np.clip(np.array(looks.haze_colour) * self._exposure(), 0.0, 1.0)
+        self._context.fogRGBA[:] = (*haze, 1.0)
+        self._context.fogStart, self._context.fogEnd = 0.15 * looks.haze_distance, looks.haze_distance
+        self._noise = CameraNoise(scenario.seed, looks.camera_noise)
+        self._update_scene(data)
+        self._proven = False
+
+    def render(
+        self,
+        data: mujoco.MjData,
+        vehicle: Pose,
+        cameras: Sequence[CameraSpec],
+        depth: bool,
+        moment: int,
+    ) -> CameraFrames:
+        """Pictures of cameras on a vehicle at a pose; equal `moment`s get equal camera noise."""
+        count, height, width = len(cameras), cameras[0].height, cameras[0].width
+        self._gl.make_current()
+        self._make_room(count * height, width)
+        # The ego car hides from its own cameras, which sit flush with its body.
+        outside = [not _on_board(camera) for camera in cameras]
+        if any(outside):
+            self._update_scene(data)
+        viewport = mujoco.MjrRect(0, 0, width, height)
+        for index, camera in enumerate(cameras):
+            # Pixels come bottom-up, so the first camera goes on top.
+            viewport.bottom = (count - 1 - index) * height
+            self._aim(camera, vehicle)
+            self._index.show(self._scene.geoms, camera, vehicle, outside[index])
+            mujoco.mjr_render(viewport, self._scene, self._context)
+        whole = mujoco.MjrRect(0, 0, width, count * height)
+        mujoco.mjr_readPixels(
+            self._raw_colour, self._raw_depth if depth else None, whole, self._context
+        )
+        self._prove_not_empty()
+        colour = self._noise.apply_flipped(self._raw_colour, moment)
+        metres = _metres(self._raw_depth[::-1]) if depth else None
+        shape = (count, height, width)
+        return CameraFrames(
+            colour.reshape(*shape, 3), None if metres is None else metres.reshape(shape)
+        )
+
+    def close(self) -> None:
+        """Free the OpenGL context. Must come before the next context is made."""
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()
+
+    def _fill_texture(self, name: str, image: NDArray[np.uint8]) -> None:
+        start = self._model.tex_adr[self._textures[name]]
+        self._model.tex_data[start : start + image.size] = image.reshape(-1)
+
+    def _exposure(self) -> NDArray[np.float64]:
+        """The camera's gain and white balance as factors on light."""
+        looks = self._scenario.appearance
+        return looks.camera_gain * np.array(looks.camera_white_balance)
+
+    def _update_scene(self, data: mujoco.MjData) -> None:
+        mujoco.mj_kinematics(self._model, data)
+        mujoco.mjv_updateScene(
+            self._model,
+            data,
+            self._options,
+            None,
+            mujoco.MjvCamera(),
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        looks, light = self._scenario.appearance, self._scene.lights[0]
+        light.dir[:] = -sun_direction(looks)
+        light.diffuse[:] = np.array(looks.sun_colour) * self._exposure()
+        light.ambient[:] = looks.ambient * self._exposure()
+        self._index.attach(self._scene)
+
+    def _aim(self, camera: CameraSpec, vehicle: Pose) -> None:
+        """Point the scene's camera; both eyes, because MuJoCo averages them."""
+        place = vehicle.transform(Pose(camera.position[0], camera.position[1], camera.yaw))
+        cos, sin = math.cos(camera.pitch), math.sin(camera.pitch)
+        along = math.cos(place.yaw), math.sin(place.yaw)
+        half_height = NEAR * math.tan(camera.vertical_fov / 2.0)
+        for eye in self._scene.camera:
+            eye.pos[:] = (place.x, place.y, camera.position[2])
+            eye.forward[:] = (along[0] * cos, along[1] * cos, sin)
+            eye.up[:] = (-along[0] * sin, -along[1] * sin, cos)
+            eye.frustum_center = 0.0
+            # Zero: as wide as the viewport, whose pixels are square.
+            eye.frustum_width = 0.0
+            eye.frustum_bottom, eye.frustum_top = -half_height, half_height
+            eye.frustum_near, eye.frustum_far = NEAR, FAR
+
+    def _make_room(self, height: int, width: int) -> None:
+        if self._raw_colour.shape[:2] == (height, width):
+            return
+        if height > self._context.offHeight or width > self._context.offWidth:
+            mujoco.mjr_resizeOffscreen(
+                max(width, self._context.offWidth),
+                max(height, self._context.offHeight),
+                self._context,
+            )
+        self._raw_colour = np.empty((height, width, 3), np.uint8)
+        self._raw_depth = np.empty((height, width), np.float32)
+
+    def _prove_not_empty(self) -> None:
+        """A context made while an older one lives can turn drawing into a silent nothing."""
+        if self._proven:
+            return
+        if self._raw_colour.max() == self._raw_colour.min():
+            raise RuntimeError(
+                "OpenGL returned an empty picture; is another OpenGL context alive in this process?"
+            )
+        self._proven = True
+
+
+def _on_board(camera: CameraSpec) -> bool:
+    """Whether a camera sits on the ego car (or within a hand's breadth of it)."""
+    x, y, z = camera.position
+    margin = 0.2
+    return (
+        -EGO.rear - margin < x < EGO.front + margin
+        and abs(y) < EGO.width / 2.0 + margin
+        and z < EGO.height + 2.0 * margin
+    )
+
+
+def _metres(reversed_depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances along the optical axis from a reversed depth buffer; inf beyond the far plane."""
+    metres = np.multiply(reversed_depth, np.float32(FAR - NEAR))
+    metres += np.float32(NEAR)
+    np.divide(np.float32(FAR * NEAR), metres, out=metres)
+    metres[reversed_depth <= 0.0] = np.inf
+    return metres
