@@ -13,8 +13,8 @@ class ExponentialMovingAverage:
     """Keeps `average <- decay * average + (1 - decay) * weights` beside a module.
 
     The decay grows as (1 + n) / (10 + n) with the number of updates n until it reaches `decay`,
-    so that a short run's average is not held back by its random first weights. Buffers and
-    integer tensors are copied, not averaged.
+    so that a short run's average is not held back by its random first weights. Buffers are copied,
+    not averaged. Make it when the module is on its device: it keeps hold of the parameters.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -23,22 +23,20 @@ class ExponentialMovingAverage:
         self.decay = decay
         self._module = module
         self._average = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-        self._averaged = [name for name in self._average if name in parameters]
-        self._copied = [name for name in self._average if name not in parameters]
+        # Looked up once: building a state dict of many modules takes longer than averaging it.
+        self._parameters = dict(module.named_parameters(remove_duplicate=False))
+        self._averaged = [self._average[name] for name in self._parameters]
+        self._copied = [name for name in self._average if name not in self._parameters]
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
         """Fold the module's present weights in; `updates` counts the updates made before."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
-        current = self._module.state_dict()
-        torch._foreach_lerp_(
-            [self._average[name] for name in self._averaged],
-            [current[name] for name in self._averaged],
-            1.0 - decay,
-        )
-        for name in self._copied:
-            self._average[name].copy_(current[name])
+        torch._foreach_lerp_(self._averaged, list(self._parameters.values()), 1.0 - decay)
+        if self._copied:
+            current = self._module.state_dict()
+            for name in self._copied:
+                self._average[name].copy_(current[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights under the module's own names; tensors are shared, not copied."""

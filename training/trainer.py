@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from helmsight.training.checkpoint import Progress, TrainingState, write_folder_atomically
 from helmsight.training.ema import ExponentialMovingAverage
+from helmsight.training.interruption import Interruption
+from helmsight.training.optimizer import make_optimizer
 from helmsight.training.progress import TrainingDisplay
+from helmsight.training.random_streams import RandomStreams, isolated_generators
 from helmsight.training.run_folder import RunFolder
 from helmsight.training.settings import TrainingSettings, uses_bfloat16
 
@@ -94,7 +94,7 @@ def train_on(
     if config is None:
         config = dataclasses.asdict(settings)
     folder = RunFolder.open(Path(settings.out), config, settings.seed)
-    with folder, _own_generators():
+    with folder, isolated_generators():
         trainer = Trainer(data, settings, make_policy, folder, started)
         return trainer.run()
 
@@ -118,8 +118,9 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self.bfloat16 = uses_bfloat16(settings.precision, self.accelerator.device)
-        _seed_generators(None, settings.seed, 0, 0)
+        RandomStreams(settings.seed).start(step=0, process=0)
         policy = make_policy().train()
+        self.streams = RandomStreams(settings.seed, policy)
         optimizer = make_optimizer(policy, settings)
         self.policy = policy.to(self.accelerator.device)
         self.parallel, self.optimizer = self.accelerator.prepare(self.policy, optimizer)
@@ -182,7 +183,7 @@ class Trainer:
             return False
         batches = self.data.batches(self.policy, progress.step, process)
         display = TrainingDisplay(enabled=self.accelerator.is_main_process)
-        with display, _Interruption() as interruption:
+        with display, Interruption() as interruption:
             if progress.step:
                 display.say(f"resumed after step {progress.step}")
             while spent < 1.0:
@@ -208,7 +209,7 @@ class Trainer:
         clock = _Stopwatch(self.seconds)
         batch = self._to_device(next(batches))
         clock.lap("data")
-        _seed_generators(self.policy, settings.seed, step + 1, self.accelerator.process_index)
+        self.streams.start(step + 1, self.accelerator.process_index)
         with self._autocast():
             loss, parts = self.parallel(batch)
         clock.lap("forward")
@@ -270,7 +271,7 @@ class Trainer:
 
     def _validate(self, display: TrainingDisplay | None = None) -> None:
         """Mean loss and parts over the held-out batches, with the averaged weights."""
-        _seed_generators(self.policy, self.settings.seed, _VALIDATION_STREAM, 0)
+        self.streams.start(_VALIDATION_STREAM, process=0)
         sums: dict[str, float] = {}
         samples = 0
         with self._averaged_weights(), torch.no_grad(), self._autocast():
@@ -294,7 +295,8 @@ class Trainer:
 
     def _finish(self) -> Path:
         """Validate once more and save the policy with the averaged weights."""
-        if self.settings.validate_every:
+        every = self.settings.validate_every
+        if every and (self.validation is None or self.progress.step % every):
             self._validate()
         folder = self.folder.path / "policy"
         if self.accelerator.is_main_process:
@@ -351,32 +353,6 @@ class Trainer:
         return time.monotonic() - self._started
 
 
-def make_optimizer(policy: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, 2019) without decay on what sets no direction to shrink.
-
-    That is biases, gains of normalisations (both have fewer than two axes) and embeddings: those of
-    `nn.Embedding` and parameters whose own name contains "embedding".
-    """
-    embeddings = {
-        id(parameter)
-        for module in policy.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters()
-    }
-    decayed, free = [], []
-    for name, parameter in policy.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        is_embedding = id(parameter) in embeddings or "embedding" in name.rpartition(".")[2]
-        (free if parameter.ndim < 2 or is_embedding else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-
-
 def _refuse_non_finite(values: Mapping[str, float], step: int, folder: RunFolder) -> None:
     names = [
         name.removeprefix("parts.") for name, value in values.items() if not math.isfinite(value)
@@ -391,27 +367,6 @@ def _refuse_non_finite(values: Mapping[str, float], step: int, folder: RunFolder
         )
 
 
-def _seed_generators(policy: nn.Module | None, seed: int, step: int, process: int) -> None:
-    """Set torch's generators, and those that modules of `policy` own, to this step's streams."""
-    owned: list[torch.Generator] = []
-    if policy is not None:
-        for module in policy.modules():
-            owned += [
-                value for value in vars(module).values() if isinstance(value, torch.Generator)
-            ]
-    words = np.random.SeedSequence([seed, step, process]).generate_state(1 + len(owned), np.uint64)
-    torch.manual_seed(int(words[0]))
-    for generator, word in zip(owned, words[1:], strict=True):
-        generator.manual_seed(int(word))
-
-
-@contextmanager
-def _own_generators() -> Iterator[None]:
-    """Give the caller's torch generators back as they were: a run seeds them step by step."""
-    with torch.random.fork_rng():
-        yield
-
-
 class _Stopwatch:
     """Adds the time since its last lap to a named phase."""
 
@@ -423,31 +378,3 @@ class _Stopwatch:
         now = time.perf_counter()
         self._seconds[phase] += now - self._last
         self._last = now
-
-
-class _Interruption:
-    """Turns the first SIGINT or SIGTERM into a request to stop; the second acts as ever."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._former: dict[int, Any] = {}
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
-
-    def __enter__(self) -> _Interruption:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._former[number] = signal.signal(number, self._request)
-        except ValueError:  # not the main thread: whoever owns it handles signals
-            self._former.clear()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-        self._former.clear()

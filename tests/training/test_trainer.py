@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from tiny_run import TinyData, TinyPolicy, logged, tiny_run, tiny_settings
 from torch import nn
 
+from helmsight.training.optimizer import make_optimizer
 from helmsight.training.settings import TrainingSettings, uses_bfloat16
-from helmsight.training.trainer import NonFiniteLossError, make_optimizer, train_on
+from helmsight.training.trainer import NonFiniteLossError, train_on
 
 PROGRAM = Path(__file__).with_name("tiny_run.py")
 
@@ -131,6 +132,13 @@ def test_the_final_policy_has_the_averaged_weights(tmp_path: Path) -> None:
     trained = load_file(checkpoint / "model.safetensors")
     assert all(torch.equal(policy[key], average[key]) for key in average)
     assert not torch.equal(policy["head.weight"], trained["head.weight"])
+
+
+def test_validation_is_logged_once_at_its_steps_and_at_the_end(tmp_path: Path) -> None:
+    for max_steps, steps in ((12, [6, 12]), (13, [6, 12, 13])):
+        out = tmp_path / str(max_steps)
+        tiny_run(out, max_steps=max_steps)
+        assert [line["step"] for line in logged(out) if "validation" in line] == steps
 
 
 def test_validation_changes_nothing_about_training(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helmsight.training.run_folder import RunFolder, config_differences, flatten, plain_data
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+CONFIGS = st.dictionaries(st.text(), st.recursive(SCALARS, st.lists))
+
+
+def steps_in(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def test_an_equal_configuration_opens_the_run_again(tmp_path: Path) -> None:
+    config = {"learning_rate": 1e-5, "betas": (0.9, 0.95), "data": Path("a"), "nested": {"x": None}}
+    RunFolder.open(tmp_path, config, seed=0)
+    RunFolder.open(tmp_path, config, seed=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CONFIGS)
+def test_a_configuration_equals_itself_after_a_round_trip(config: dict[str, object]) -> None:
+    stored = yaml.safe_load(yaml.safe_dump(plain_data(config)))
+    assert config_differences(stored, plain_data(config)) == []
+
+
+def test_every_differing_key_is_named_and_no_other(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"a": {"b": 1, "c": 2}, "gone": 1}, seed=0)
+    with pytest.raises(ValueError) as caught:
+        RunFolder.open(tmp_path, {"a": {"b": 1, "c": 3}, "new": 1}, seed=0)
+    message = str(caught.value)
+    assert "a.c was 2, is 3" in message
+    assert "gone was 1, is '(absent)'" in message
+    assert "new was '(absent)', is 1" in message
+    assert "a.b" not in message
+
+
+def test_a_moved_run_is_the_same_run(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"out": "here", "x": 1}, seed=0)
+    RunFolder.open(tmp_path, {"out": "there", "x": 1}, seed=0)
+
+
+def test_lines_after_the_checkpoint_are_cut_and_so_is_a_torn_one(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    with RunFolder(tmp_path) as folder:
+        folder.start_logging(step=2)
+        folder.log(3, {"loss": 0.5, "parts": {"action": 0.5}})
+    assert steps_in(metrics) == [1, 2, 3]
+    assert json.loads(metrics.read_text().splitlines()[-1])["parts"] == {"action": 0.5}
+
+
+def test_metrics_reach_tensorboard_by_their_path(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with RunFolder(tmp_path) as folder:
+        folder.start_logging(step=0)
+        folder.log(1, {"parts": {"action": 0.5}})
+    board = EventAccumulator(str(tmp_path / "metrics"))
+    board.Reload()
+    assert board.Scalars("parts/action")[0].value == 0.5
+
+
+def test_a_summary_is_read_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.read_summary() is None
+    folder.write_summary({"steps": 3})
+    assert folder.read_summary() == {"steps": 3}
+
+
+def test_flattening_joins_keys_by_dots() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": [3]}) == {"a.b": 1, "a.c.d": 2, "e": [3]}
+
+
+def test_a_configuration_that_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="object"):
+        plain_data({"x": object()})
