@@ -33,7 +33,7 @@ from helmsight.policies.modules.control_aided import (
     Gated,
     build_attention,
 )
-from helmsight.policies.modules.image_encoder import STRIDE, ImageEncoder
+from helmsight.policies.modules.image_encoder import STRIDE, ImageEncoder, ResidualBlock
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
 from helmsight.policies.modules.speed_controller import SpeedController
 from helmsight.policies.modules.transformer import EncoderBlock, FeedForward, fixed_positions
@@ -78,9 +78,9 @@ class ParkingPolicyConfig:
     steps_per_decision: int = 1
     width: int = 64
     attention_heads: int = 4
-    image_channels: int = 64
+    image_channels: int = 48
     image_blocks: int = 2
-    fusion_layers: int = 2
+    fusion_layers: int = 1
     decoder_layers: int = 2
     state_inputs: tuple[str, ...] = ("speed", "steering_angle")
     body_front: float = 3.75
@@ -148,15 +148,14 @@ class SurroundView(nn.Module):
         grid_channels = self.to_grid.out_channels
         assert isinstance(grid_channels, int)
         self.grid_encoder = nn.Sequential(
-            nn.Conv2d(grid_channels + 3, width, 1),
+            nn.Conv2d(grid_channels + 3, channels, 1),
             nn.ReLU(),
-            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.Conv2d(channels, width, 3, stride=2, padding=1),
             nn.GroupNorm(1, width),
             nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
+            ResidualBlock(width),
+            ResidualBlock(width),
+        ).to(memory_format=torch.channels_last)
         self.token_size = config.grid.size // 2
         self.positions: Tensor
         self.register_buffer(
@@ -178,7 +177,8 @@ class SurroundView(nn.Module):
         depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))  # [B, C, D, h, w]
         lifted = self.feature_head(features).unflatten(0, (batch, cameras))  # [B, C, F / 2, h, w]
         grid = self.to_grid(lifted, depth_logits.softmax(dim=2))  # [B, G_c, G, G]
-        grid = self.grid_encoder(torch.cat([grid, self._target_channels(target)], dim=1))
+        grid = torch.cat([grid, self._target_channels(target)], dim=1)
+        grid = self.grid_encoder(grid.contiguous(memory_format=torch.channels_last))
         tokens = grid.flatten(2).transpose(1, 2)  # [B, D, G/2, G/2] -> [B, N, D]
         tokens = torch.cat([tokens + self.positions, state_tokens], dim=1)  # [B, N + T, D]
         for block in self.fusion:
