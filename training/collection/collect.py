@@ -1,0 +1,206 @@
+"""Collect demonstrations: workers carry out attempts, this process commits them in order.
+
+Attempt k of a round is a pure function of (seed, round, k), and attempts join the data set in the
+order of k: the data set is the same at any number of workers, and a collection that was stopped
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from helmsight.training.collection.attempt import draw_attempt
+from helmsight.training.collection.progress import CollectionDisplay
+from helmsight.training.collection.recording import collection_embodiment, parking_features
+from helmsight.training.collection.settings import CollectionSettings, remember
+from helmsight.training.collection.worker import AttemptResult, run_attempt, start_workers
+from helmsight.training.dataset.format import COLLECTION_LOG_PATH, INFO_PATH
+from helmsight.training.dataset.writer import DatasetWriter
+
+SUMMARY_FILE = "summary.json"
+# Attempts that each worker may be ahead of the one whose turn it is to be committed.
+_AHEAD = 3
+_MANY_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class CollectionSummary:
+    """What a collection gave.
+
+    episodes, frames: in the data set now. attempts: of all rounds. failures: attempts without a
+    demonstration by `<phase>: <reason>`. expert_success: share of clean attempts that gave one,
+    None without clean attempts. new_episodes, seconds, episodes_per_hour (also per worker): of
+    this run alone, 0 where there was nothing left to do. interrupted: stopped before it was done.
+    """
+
+    episodes: int
+    frames: int
+    attempts: int
+    failures: dict[str, int]
+    expert_success: float | None
+    new_episodes: int
+    seconds: float
+    episodes_per_hour: float
+    episodes_per_hour_and_worker: float
+    interrupted: bool
+
+
+def collect(settings: CollectionSettings, show_progress: bool = True) -> CollectionSummary:
+    """Collect until the data set holds `settings.episodes`; write `summary.json` into it.
+
+    A complete data set is left as it is. Ctrl-C ends the collection with every committed episode
+    in the data set; the same settings go on from there.
+    Raises ValueError for settings other than those the data set was collected with, OSError for a
+    full disk, RuntimeError where a worker died or nothing but failures comes; whatever was
+    committed is safe in each case.
+    """
+    fresh = not (settings.out / INFO_PATH).is_file()
+    if settings.policy is not None:
+        _check_policy(settings)
+    remember(settings)
+    with closing(_open_data_set(settings, fresh)) as writer:
+        log = read_log(settings)
+        display = CollectionDisplay(settings.episodes, writer.num_episodes, show_progress)
+        if writer.num_episodes >= settings.episodes:
+            display.say(
+                f"{settings.out} already holds {writer.num_episodes} of {settings.episodes} "
+                "episodes: nothing to do."
+            )
+            return _summarise(writer, log, 0, 0.0, settings, interrupted=False)
+        start, before = time.monotonic(), writer.num_episodes
+        with display:
+            interrupted = _collect_missing(settings, writer, log, display)
+        seconds = time.monotonic() - start
+        new = writer.num_episodes - before
+        summary = _summarise(writer, log, new, seconds, settings, interrupted)
+        text = json.dumps(dataclasses.asdict(summary), indent=2)
+        (settings.out / SUMMARY_FILE).write_text(text + "\n")
+        if interrupted:
+            display.say(
+                f"Interrupted with {writer.num_episodes} of {settings.episodes} episodes in "
+                f"{settings.out}. Run the same command again to go on."
+            )
+        return summary
+
+
+def read_log(settings: CollectionSettings) -> list[dict[str, Any]]:
+    """The attempts of all rounds so far, in the order in which they were committed."""
+    path = settings.out / COLLECTION_LOG_PATH
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _check_policy(settings: CollectionSettings) -> None:
+    """Refuse an unfit policy here, where the error reaches the user whole."""
+    from helmsight.training.collection.policy_driver import PolicyDriver
+
+    assert settings.policy is not None
+    PolicyDriver(settings.policy, collection_embodiment(settings))
+
+
+def _open_data_set(settings: CollectionSettings, fresh: bool) -> DatasetWriter:
+    features = parking_features(settings)
+    embodiment = collection_embodiment(settings)
+    if fresh:
+        return DatasetWriter.create(settings.out, features, embodiment.rate_hz, embodiment)
+    writer = DatasetWriter.open(settings.out)
+    if writer.features != features:
+        differing = sorted(
+            key
+            for key in writer.features.keys() | features.keys()
+            if writer.features.get(key) != features.get(key)
+        )
+        writer.close()
+        raise ValueError(f"the data set in {settings.out} differs in {', '.join(differing)}")
+    return writer
+
+
+def _collect_missing(
+    settings: CollectionSettings,
+    writer: DatasetWriter,
+    log: list[dict[str, Any]],
+    display: CollectionDisplay,
+) -> bool:
+    """Commit attempts until the data set is full; return whether Ctrl-C came first."""
+    done = [line["attempt"] for line in log if line.get("round") == settings.round]
+    executor = start_workers(settings, writer.staging_folder)
+    interrupted, in_a_row = False, 0
+    try:
+        for result in _results_in_order(settings, executor, max(done, default=-1) + 1):
+            line = {"round": settings.round, **result.attempt.log(), "failure": result.failure}
+            if result.staged is None:
+                writer.log_attempt(line)
+                in_a_row += 1
+            else:
+                line["length"] = result.staged.length
+                writer.commit(result.staged, line)
+                in_a_row = 0
+            log.append(line)
+            display.update(writer.num_episodes, result.failure)
+            if writer.num_episodes >= settings.episodes:
+                break
+            if in_a_row >= _MANY_FAILURES:
+                raise RuntimeError(
+                    f"{in_a_row} attempts in a row failed, the last with {result.failure!r}; "
+                    f"the {writer.num_episodes} episodes in {settings.out} are safe"
+                )
+    except KeyboardInterrupt:
+        interrupted = True
+        display.say("Stopping: waiting for the attempts under way ...")
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a collection worker died (out of memory, or killed); the {writer.num_episodes} "
+            f"episodes in {settings.out} are safe, run the same command again to go on"
+        ) from error
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+    return interrupted
+
+
+def _results_in_order(
+    settings: CollectionSettings, executor: Executor, first: int
+) -> Iterator[AttemptResult]:
+    """Results of attempts `first`, `first` + 1, ... for ever."""
+    # In this process an attempt runs when it is submitted: none ahead.
+    ahead = max(1, _AHEAD * settings.workers)
+    waiting: deque[Future[AttemptResult]] = deque()
+    number = first
+    while True:
+        while len(waiting) < ahead:
+            waiting.append(executor.submit(run_attempt, draw_attempt(settings, number)))
+            number += 1
+        yield waiting.popleft().result()
+
+
+def _summarise(
+    writer: DatasetWriter,
+    log: list[dict[str, Any]],
+    new_episodes: int,
+    seconds: float,
+    settings: CollectionSettings,
+    interrupted: bool,
+) -> CollectionSummary:
+    clean = [line["failure"] is None for line in log if line["mode"] == "clean"]
+    rate = 3600.0 * new_episodes / seconds if seconds > 0.0 else 0.0
+    failures = Counter(line["failure"] for line in log if line["failure"] is not None)
+    return CollectionSummary(
+        episodes=writer.num_episodes,
+        frames=writer.num_frames,
+        attempts=len(log),
+        failures=dict(failures.most_common()),
+        expert_success=sum(clean) / len(clean) if clean else None,
+        new_episodes=new_episodes,
+        seconds=round(seconds, 1),
+        episodes_per_hour=round(rate, 1),
+        episodes_per_hour_and_worker=round(rate / max(1, settings.workers), 1),
+        interrupted=interrupted,
+    )

@@ -1,0 +1,58 @@
+"""A trained policy at the wheel during roll-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.parking.env import ParkingEnvironment
+from helmsight.envs.spec import EmbodimentSpec
+
+
+class PolicyDriver:
+    """Drives an environment by a policy; makes images only where the policy looks at them."""
+
+    def __init__(self, folder: Path, embodiment: EmbodimentSpec) -> None:
+        """Load the policy. Raises ValueError where it was trained for another robot."""
+        import torch
+
+        from helmsight.policies.base import load_policy
+
+        torch.set_num_threads(1)
+        self._policy = load_policy(folder)
+        self._looks = any(
+            key.startswith(("observation.images.", "observation.depth."))
+            for key in self._policy.observation_keys()
+        )
+        differences = self._policy.embodiment.differences(embodiment)
+        if not self._looks:
+            differences = [line for line in differences if not line.startswith("cameras")]
+        if differences:
+            raise ValueError(
+                f"the policy in {folder} was trained for another robot: {'; '.join(differences)}"
+            )
+
+    def drive(
+        self, environment: ParkingEnvironment, periods: int
+    ) -> tuple[list[NDArray[np.float32]], str | None]:
+        """Drive for `periods`, or until the episode ends; return the actions and the outcome."""
+        self._policy.reset()
+        actions: list[NDArray[np.float32]] = []
+        for _ in range(periods):
+            action = self._decide(environment)
+            actions.append(action)
+            _, terminated, truncated, info = environment.advance(action)
+            if terminated or truncated:
+                return actions, info["episode_metrics"]["outcome"]
+        return actions, None
+
+    def _decide(self, environment: ParkingEnvironment) -> NDArray[np.float32]:
+        batch = {}
+        if self._policy.needs_observation:
+            look = environment.observe if self._looks else environment.observe_state
+            batch = self._policy.to_batch(look())
+        action = self._policy.select_action(batch)[0].float().cpu().numpy()  # [1, 3] -> [3]
+        space = environment.action_space
+        return np.clip(action, space.low, space.high)  # type: ignore[attr-defined]
