@@ -137,12 +137,26 @@ class RunnerSetup:
         runner = EpisodeRunner(
             self.make_environment, self.source.load(self.device), self.seed, self.device
         )
-        # An option that the environment refuses is one clear error, not one an episode.
-        _ = runner.environment
+        # What the environment or the policy refuses is one clear error, not one an episode.
+        _refuse_other_embodiment(runner.policy, runner.environment.unwrapped)
         return lambda job: job.run(runner)
 
     def make_environment(self) -> gymnasium.Env:
         return make_environment(self.env, self.env_kwargs)
+
+
+def _refuse_other_embodiment(policy: Any, world: Any) -> None:
+    """A policy trained for another robot is refused before it drives a metre."""
+    trained_for = getattr(policy, "embodiment", None)
+    driven = getattr(world, "embodiment", None)
+    if trained_for is None or driven is None:
+        return
+    differences = trained_for.differences(driven)
+    if differences:
+        raise ValueError(
+            "the policy was trained for another embodiment than the environment's (policy here, "
+            "environment there):\n  " + "\n  ".join(differences)
+        )
 
 
 def evaluate(settings: EvaluationSettings) -> Summary:
@@ -153,7 +167,8 @@ def evaluate(settings: EvaluationSettings) -> Summary:
     written, when episodes ended in an error; those are left out of every metric and run again by
     the next call.
     """
-    from helmsight.eval.report import write_report
+    from helmsight.eval.filming import FilmChoice, make_films
+    from helmsight.eval.report import ReportContent, write_report
 
     identity = evaluation_identity(settings)
     log = EpisodeLog(settings.out, identity)
@@ -163,7 +178,10 @@ def evaluate(settings: EvaluationSettings) -> Summary:
     summary = summarise(settings, identity, records)
     text = json.dumps(summary.to_dict(), indent=2, allow_nan=False)
     write_atomically(Path(settings.out) / "summary.json", text + "\n")
-    write_report(settings, summary, records)
+    choice = FilmChoice(settings.failure_videos, settings.success_videos)
+    films = make_films(records, choice, lambda jobs: run_on_workers(settings, jobs))
+    content = ReportContent(summary.metrics, summary.provenance, records, films.films, films.note)
+    write_report(Path(settings.out) / "report.html", content)
     if summary.errors:
         first = next(record for record in records if record.error is not None)
         raise EpisodesFailed(

@@ -1,7 +1,380 @@
-"""The report."""
+"""`report.html`: one self-contained file with the figures, every path and the films.
 
+The page is complete as written here; its script only filters, sorts and enlarges.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from helmsight.envs.parking.scenario import Scenario, make_scenario
+from helmsight.eval import plan_view
+from helmsight.eval.metrics import DEFINITIONS, worst_first
+from helmsight.eval.records import OUTCOMES, EpisodeRecord, write_atomically
+from helmsight.eval.statistics import Interval
+from helmsight.eval.video import PLAYBACK_SPEED, Film
 
-def write_report(settings: Any, summary: Any, records: Any) -> None:
-    """To come."""
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report is made from; `films` are shown in the order given."""
+
+    metrics: Mapping[str, Interval]
+    provenance: Mapping[str, Any]
+    records: Sequence[EpisodeRecord]
+    films: Sequence[Film] = ()
+    films_note: str = ""
+    scenarios: dict[int, Scenario] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scenarios", _scenarios(self.records))
+
+    @property
+    def finished(self) -> list[EpisodeRecord]:
+        return [record for record in self.records if record.error is None]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Episodes of each outcome that came about, errors last."""
+        counted = Counter(_outcome(record) for record in self.records)
+        return {name: counted[name] for name in (*OUTCOMES, "error") if counted[name]}
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Write the report as one HTML file that asks the network for nothing."""
+    folder = resources.files("helmsight.eval")
+    template = (folder / "report.html").read_text(encoding="utf-8")
+    parts = _parts(content)
+    parts["style"] = (folder / "report.css").read_text(encoding="utf-8")
+    parts["script"] = (folder / "report.js").read_text(encoding="utf-8")
+    write_atomically(path, fill_template(template, parts))
+
+
+def fill_template(template: str, parts: Mapping[str, str]) -> str:
+    """Replace each `{{name}}` once; a name without a part is a KeyError."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], template)
+
+
+def _parts(content: ReportContent) -> dict[str, str]:
+    placements, outside = plan_view.final_placements(content.finished, content.scenarios)
+    bar, legend = _outcome_bar(content)
+    return {
+        "title": escape(_title(content)),
+        "lead": _lead(content),
+        "warnings": _warnings(content),
+        "shapes": plan_view.shared_shapes(),
+        "headline": _headline(content.metrics["TSR"]),
+        "outcome_bar": bar,
+        "outcome_legend": legend,
+        "metrics_note": _metrics_note(content),
+        "metrics_table": _metrics_table(content.metrics),
+        "plans_hidden": "" if content.scenarios else "hidden",
+        "all_paths": plan_view.all_paths(content.finished, content.scenarios),
+        "placements": placements,
+        "outside": f"{outside} lie outside the chart." if outside else "",
+        "chips": _chips(content),
+        "gallery": _gallery(content),
+        "films_hidden": "" if content.films else "hidden",
+        "films_note": escape(content.films_note),
+        "films": "\n".join(_film(film, content) for film in content.films),
+        "episode_table": _episode_table(content),
+        "command": escape(str(content.provenance.get("command", ""))),
+        "provenance": _provenance_list(content.provenance),
+    }
+
+
+# ---- Header ----
+
+
+def _title(content: ReportContent) -> str:
+    record = next(iter(content.finished), None)
+    if record is None or not record.family:
+        return "Evaluation"
+    return f"Parking in the {record.family} lot, split “{record.split}”"
+
+
+def _lead(content: ReportContent) -> str:
+    origin = content.provenance
+    said = [f"Policy <b>{escape(str(origin.get('policy')))}</b>"]
+    if origin.get("checkpoint"):
+        said.append(f"from <b>{escape(str(origin['checkpoint']))}</b>")
+    if origin.get("sha256"):
+        said.append(f"(SHA-256 {escape(str(origin['sha256'])[:12])})")
+    facts = [f"{len(content.records)} episodes"]
+    record = next(iter(content.finished), None)
+    if record is not None and record.approach:
+        facts.append(f"{record.approach} parking")
+    if origin.get("simulator"):
+        facts.append(f"simulator {origin['simulator']}")
+    if origin.get("target_source"):
+        facts.append(f"target pose {origin['target_source']}")
+    facts.append(str(origin.get("time", ""))[:10])
+    return f"{' '.join(said)}. {escape(', '.join(fact for fact in facts if fact))}."
+
+
+def _warnings(content: ReportContent) -> str:
+    lines = []
+    errors = len(content.records) - len(content.finished)
+    if errors:
+        lines.append(
+            f"{errors} of {len(content.records)} episodes ended in an error and count in no metric."
+        )
+    if content.provenance.get("target_source") == "oracle":
+        lines.append("The target pose came from simulator truth; this is no reportable result.")
+    differing = [str(film.episode) for film in content.films if not film.agrees]
+    if differing:
+        lines.append(
+            "Driven again for their films, these episodes did not end as recorded: "
+            f"{', '.join(differing)}. The environment or the policy is not deterministic."
+        )
+    return "".join(f'<p class="warning">{escape(line)}</p>' for line in lines)
+
+
+def _headline(rate: Interval) -> str:
+    if rate.value is None:
+        return '<div><div class="figure">n/a</div><p class="said">no finished episode</p></div>'
+    successes = round(rate.value * rate.n / 100.0)
+    return (
+        f'<div><div class="figure">{rate.value:.1f}<small>%</small></div>'
+        f'<p class="said">target success, {successes} of {rate.n}<br>'
+        f"95 % interval {_range(rate, 1)} %</p></div>"
+    )
+
+
+def _outcome_bar(content: ReportContent) -> tuple[str, str]:
+    counts = content.counts
+    bar = "".join(
+        f'<span class="o-{name}" style="flex:{count}" title="{name}: {count}"></span>'
+        for name, count in counts.items()
+    )
+    legend = "".join(
+        f'<li><i class="o-{name}"></i><b>{count}</b> {escape(_meaning(name))}</li>'
+        for name, count in counts.items()
+    )
+    said = ", ".join(f"{count} {_meaning(name)}" for name, count in counts.items())
+    return (
+        f'<div class="stack" role="img" aria-label="{escape(said)}">{bar}</div>',
+        f'<ul class="legend">{legend}</ul>',
+    )
+
+
+# ---- Metrics ----
+
+
+def _metrics_note(content: ReportContent) -> str:
+    timing = content.provenance.get("timing", {})
+    workers, threads = timing.get("workers", 1), timing.get("torch_threads", 1)
+    return (
+        f"Rates over {len(content.finished)} episodes; APE, AOE and APT over the successes alone. "
+        f"AIT was measured on {escape(str(timing.get('device', 'cpu')))} with {threads} torch "
+        f"thread{'s' * (threads != 1)} in {workers} process{'es' * (workers != 1)} side by side."
+    )
+
+
+def _metrics_table(metrics: Mapping[str, Interval]) -> str:
+    rows = []
+    for name, interval in metrics.items():
+        definition = DEFINITIONS[name]
+        is_rate = name in OUTCOMES
+        digits = 1 if is_rate or definition.unit == "ms" else 2
+        value = "n/a" if interval.value is None else f"{interval.value:.{digits}f}"
+        unit = "" if interval.value is None else f" {definition.unit}"
+        kind = f"o-{name}" if is_rate else ""
+        rows.append(
+            f'<tr class="{kind}{" group" if name == OUTCOMES[-1] else ""}"><td>{name}</td>'
+            f"<td>{escape(definition.title)}</td>"
+            f'<td class="number"><b>{value}</b>{unit}</td>'
+            f'<td class="number soft">{_range(interval, digits)}</td>'
+            f"<td>{_whisker(interval) if is_rate else ''}</td>"
+            f'<td class="number soft">{interval.n}</td>'
+            f'<td class="definition soft">{escape(definition.definition)}</td></tr>'
+        )
+    return (
+        '<table class="metrics"><thead><tr><th>Metric</th><th></th><th class="number">Value</th>'
+        '<th class="number">95 % interval</th><th>0 to 100 %</th><th class="number">n</th>'
+        f'<th class="definition">Definition</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+
+
+def _whisker(interval: Interval) -> str:
+    """A rate's interval on the scale from 0 to 100 %."""
+    if interval.value is None or interval.low is None or interval.high is None:
+        return ""
+    low, value, high = (round(1.9 * x, 1) for x in (interval.low, interval.value, interval.high))
+    ticks = "".join(f"M{x} 6V12" for x in (0, 95, 190))
+    return (
+        '<svg class="whisker" viewBox="0 0 190 18" aria-hidden="true">'
+        f'<path class="scale" d="M0 9H190{ticks}"/><path class="range" d="M{low} 9H{high}"/>'
+        f'<circle cx="{value}" cy="9" r="4"/></svg>'
+    )
+
+
+# ---- Episodes ----
+
+
+def _chips(content: ReportContent) -> str:
+    return "".join(
+        f'<button type="button" class="chip o-{name}" aria-pressed="true" data-filter="{name}">'
+        f"<i></i>{name} {count}</button>"
+        for name, count in content.counts.items()
+    )
+
+
+def _gallery(content: ReportContent) -> str:
+    return "\n".join(
+        _tile(record, rank, content) for rank, record in enumerate(worst_first(content.records))
+    )
+
+
+def _tile(record: EpisodeRecord, rank: int, content: ReportContent) -> str:
+    outcome = _outcome(record)
+    scenario = content.scenarios.get(record.episode)
+    plan = plan_view.episode_plan(record, scenario) if scenario is not None else ""
+    facts = escape(json.dumps(_facts(record)), quote=True)
+    title = escape(f"Episode {record.episode}: {_meaning(outcome)}", quote=True)
+    return (
+        f'<button type="button" class="tile o-{outcome}" data-episode="{record.episode}" '
+        f'data-outcome="{outcome}" data-worst="{rank}" data-title="{title}" data-facts="{facts}">'
+        f"{plan}<span><b>{record.episode}</b><em>{outcome}</em></span></button>"
+    )
+
+
+def _facts(record: EpisodeRecord) -> dict[str, str]:
+    """What is said about one episode beside its plan."""
+    if record.error is not None:
+        return {"error": record.error}
+    facts = {"outcome": record.outcome, "time": f"{record.steps / 10.0:.1f} s"}
+    units = {"position_error": " m", "orientation_error": "°", "parking_time": " s"}
+    for key, value in record.metrics.items():
+        if value is not None and key != "steps":
+            said = f"{value:.2f}" if isinstance(value, float) else str(value)
+            facts[key.replace("_", " ")] = said + units.get(key, "")
+    if record.initial_state:
+        x, y, yaw = record.initial_state
+        facts["start"] = f"{x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f}°"
+    decisions = sorted(record.decision_ms)
+    if decisions:
+        facts["decisions"] = str(len(decisions))
+        facts["median decision"] = f"{_quantile(decisions, 0.5):.1f} ms"
+        facts["95th percentile"] = f"{_quantile(decisions, 0.95):.1f} ms"
+    facts["seed"] = str(record.seed)
+    return facts
+
+
+def _episode_table(content: ReportContent) -> str:
+    heads = ("Episode", "Outcome", "APE (m)", "AOE (°)", "Time (s)", "Hit", "AIT (ms)", "p95 (ms)")
+    head = "".join(
+        f'<th class="{"" if name in ("Outcome", "Hit") else "number"}" scope="col">'
+        f'<button type="button">{escape(name)}</button></th>'
+        for name in heads
+    )
+    rows = "\n".join(_episode_row(record) for record in content.records)
+    return (
+        f'<table class="episodes"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>'
+    )
+
+
+def _episode_row(record: EpisodeRecord) -> str:
+    outcome = _outcome(record)
+    decisions = sorted(record.decision_ms)
+    mean = math.fsum(decisions) / len(decisions) if decisions else None
+    numbers = (
+        (record.metrics.get("position_error"), 2),
+        (record.metrics.get("orientation_error"), 2),
+        (record.steps / 10.0 if record.error is None else None, 1),
+        (mean, 2),
+        (_quantile(decisions, 0.95) if decisions else None, 2),
+    )
+    cells = [_number_cell(value, digits) for value, digits in numbers]
+    hit = escape(str(record.metrics.get("collided_with") or ""))
+    cells.insert(3, f"<td>{hit}</td>")
+    return (
+        f'<tr data-episode="{record.episode}" data-outcome="{outcome}">'
+        f'<td class="number">{record.episode}</td>'
+        f'<td class="o-{outcome}" data-value="{outcome}"><i></i>{outcome}</td>{"".join(cells)}</tr>'
+    )
+
+
+def _number_cell(value: float | None, digits: int) -> str:
+    if value is None:
+        return '<td class="number" data-value=""></td>'
+    return f'<td class="number" data-value="{value}">{value:.{digits}f}</td>'
+
+
+def _film(film: Film, content: ReportContent) -> str:
+    record = next(record for record in content.records if record.episode == film.episode)
+    outcome = _outcome(record)
+    said = "" if film.agrees else f" Driven again it ended as {film.outcome}."
+    mp4, poster = (base64.b64encode(data).decode() for data in (film.mp4, film.poster))
+    return (
+        f'<figure class="film o-{outcome}" data-episode="{film.episode}" data-outcome="{outcome}">'
+        f'<video controls muted playsinline preload="none" poster="data:image/jpeg;base64,{poster}"'
+        f' src="data:video/mp4;base64,{mp4}"></video>'
+        f"<figcaption><span><i></i><b>Episode {film.episode}</b> {escape(_meaning(outcome))}."
+        f"{escape(said)}</span>"
+        f"<span>{record.steps / 10.0:.1f} s at {PLAYBACK_SPEED}&times; speed</span></figcaption></figure>"
+    )
+
+
+# ---- Provenance and small parts ----
+
+
+def _provenance_list(origin: Mapping[str, Any]) -> str:
+    def rows(prefix: str, value: Any) -> list[tuple[str, str]]:
+        if isinstance(value, Mapping) and len(prefix.split(" · ")) < 2:
+            return [
+                row
+                for key, entry in value.items()
+                for row in rows(f"{prefix} · {key}" if prefix else key, entry)
+            ]
+        said = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+        return [(prefix.replace("_", " "), said)]
+
+    shown = {key: value for key, value in origin.items() if key != "command"}
+    return (
+        '<dl class="provenance">'
+        + "".join(
+            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows("", shown)
+        )
+        + "</dl>"
+    )
+
+
+def _scenarios(records: Sequence[EpisodeRecord]) -> dict[int, Scenario]:
+    """Scenarios of the parking episodes among `records`, by episode; made anew, not stored."""
+    return {
+        record.episode: make_scenario(record.family, record.split, record.episode, record.approach)
+        for record in records
+        if record.family and record.path
+    }
+
+
+def _outcome(record: EpisodeRecord) -> str:
+    if record.error is not None or record.outcome not in OUTCOMES:
+        return "error"
+    return record.outcome
+
+
+def _meaning(outcome: str) -> str:
+    return "error" if outcome == "error" else f"{outcome} · {DEFINITIONS[outcome].title}"
+
+
+def _range(interval: Interval, digits: int) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def _quantile(ordered: Sequence[float], probability: float) -> float:
+    """Nearest-rank quantile of ascending values."""
+    return ordered[max(0, math.ceil(probability * len(ordered)) - 1)]

@@ -6,6 +6,7 @@ A new kind of driver is one class with `load` and `provenance`, entered by
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,24 +38,33 @@ class CheckpointSource:
     def load(self, device: str) -> EvaluatedPolicy:
         from helmsight.policies.base import load_policy
 
-        policy: Any = load_policy(self.folder)
-        policy.to(device)
-        policy.eval()
-        return policy  # type: ignore[no-any-return]
+        return load_policy(self.folder).to(device).eval()
 
     def provenance(self) -> dict[str, Any]:
-        from helmsight.policies.base import load_policy
-
         files = _checkpoint_files(self.folder)
-        policy = type(load_policy(self.folder))
+        config = json.loads(files[0].read_text(encoding="utf-8"))
         return {
-            "policy": f"{policy.__module__}.{policy.__qualname__}",
+            "policy": config["type"],
+            "config": config.get("config", {}),
             "checkpoint": str(self.folder),
             "sha256": sha256_of_files(files),
         }
 
 
-_SOURCES: dict[str, Callable[[], PolicySource]] = {}
+@dataclass(frozen=True)
+class ExpertSource:
+    """The parking expert, which knows the whole lot: the upper bound of every policy."""
+
+    def load(self, device: str) -> EvaluatedPolicy:
+        from helmsight.eval.expert_policy import ExpertPolicy
+
+        return ExpertPolicy()
+
+    def provenance(self) -> dict[str, Any]:
+        return {"policy": "expert"}
+
+
+_SOURCES: dict[str, Callable[[], PolicySource]] = {"expert": ExpertSource}
 
 
 def register_policy_source(name: str, factory: Callable[[], PolicySource]) -> None:
@@ -78,9 +88,18 @@ def policy_source(checkpoint: str | Path) -> PolicySource:
     )
 
 
+# The files that make a saved policy, its configuration first.
+_FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
+
+
 def _checkpoint_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint folder, or of the last checkpoint of a run folder."""
-    for candidate in (folder, folder / "checkpoints" / "last", folder / "last"):
-        if (candidate / "model.safetensors").is_file():
-            return [path for path in candidate.resolve().iterdir() if path.is_file()]
-    raise ValueError(f"{folder} holds no checkpoint: expected model.safetensors in it")
+    """The files of a policy's folder, or of the one that a run folder holds as `policy/`."""
+    inner = folder / "policy"
+    files = [(inner if inner.is_dir() else folder) / name for name in _FILES]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} holds no saved policy: {', '.join(missing)} missing. Expected the folder "
+            "of a policy, or of a training run that has finished"
+        )
+    return files

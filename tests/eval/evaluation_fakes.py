@@ -14,7 +14,7 @@ from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.scenario import make_scenario
 
 OUTCOMES = ("TSR", "TSR", "CR", "TSR", "TR", "TFR")
-FAKE_ENV = "tests.eval.fakes:helmsight-tests/Fake-v0"
+FAKE_ENV = "evaluation_fakes:helmsight-tests/Fake-v0"
 
 
 class State(NamedTuple):

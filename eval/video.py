@@ -1,0 +1,240 @@
+"""Films of episodes: the cameras and the bird's eye, with the policy's attention laid over both.
+
+An episode is a pure function of its index, so a chosen one is simply driven again with a camera
+running. The film says whether its outcome agreed with the record.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.vehicle import CONTROL_RATE_HZ, EGO
+from helmsight.eval.records import EpisodeRecord
+from helmsight.eval.rollout import EpisodeRunner, Moment
+
+Image = NDArray[np.uint8]
+
+PANEL = 384
+CAPTION = 28
+FRAME_STRIDE = 2
+PLAYBACK_SPEED = 2
+HALF_EXTENT = 10.0
+_QUALITY = "31"  # x264's constant rate factor: about 150 kB for 30 s
+
+_BACKGROUND = (23, 27, 33)
+_INK = (232, 236, 241)
+_FAINT = (128, 138, 150)
+_OBSTACLE = (86, 98, 114)
+_TARGET = (0, 158, 115)
+_WAYPOINT = (255, 176, 46)
+
+
+@dataclass(frozen=True)
+class Film:
+    """An episode as H.264 in MP4, its poster as JPEG, and the outcome it ended with."""
+
+    episode: int
+    mp4: bytes
+    poster: bytes
+    outcome: str
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """Drive a recorded episode again and film it; the result is None where it ended in an error."""
+
+    record: EpisodeRecord
+
+    def run(self, runner: EpisodeRunner) -> Film | None:
+        camera = _Cameraman(runner)
+        again = runner.run(self.record.episode, camera)
+        if again.error is not None or not camera.frames:
+            return None
+        frames = camera.frames
+        # The last frame stays for a second, so that the end can be read.
+        frames += [frames[-1]] * (CONTROL_RATE_HZ // FRAME_STRIDE * PLAYBACK_SPEED)
+        return Film(
+            episode=self.record.episode,
+            mp4=encode(frames),
+            poster=_jpeg(frames[len(camera.frames) // 3]),
+            outcome=again.outcome,
+            agrees=again.outcome == self.record.outcome and again.steps == self.record.steps,
+        )
+
+
+@dataclass
+class _Cameraman:
+    """Draws every second moment of an episode."""
+
+    runner: EpisodeRunner
+    frames: list[Image] = field(default_factory=list)
+
+    def __call__(self, moment: Moment) -> None:
+        if moment.step % FRAME_STRIDE != 0:
+            return
+        world: Any = self.runner.environment.unwrapped
+        observation = moment.observation if moment.observation is not None else world.observe()
+        diagnostics: Mapping[str, Any] = getattr(self.runner.policy, "diagnostics", dict)()
+        self.frames.append(draw_frame(world, observation, diagnostics, moment))
+
+
+def draw_frame(
+    world: Any, observation: Mapping[str, Any], diagnostics: Mapping[str, Any], moment: Moment
+) -> Image:
+    """One picture [H, W, 3], H and W even: cameras at the left, bird's eye, a caption below."""
+    panels = [draw_birds_eye(world, observation, diagnostics)]
+    cameras = draw_cameras(observation, diagnostics)
+    if cameras is not None:
+        panels.insert(0, cameras)
+    picture = np.concatenate(panels, axis=1)
+    caption = np.full((CAPTION, picture.shape[1], 3), _BACKGROUND, np.uint8)
+    _write(caption, _caption(observation, moment), (8, 19), _INK)
+    return np.concatenate([picture, caption], axis=0)
+
+
+def draw_cameras(observation: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> Image | None:
+    """All camera images in two rows, [384, columns * 192, 3], attention over them; None if none."""
+    prefix = "observation.images."
+    keys = [key for key in observation if key.startswith(prefix)]
+    if not keys:
+        return None
+    side = PANEL // 2
+    columns = max(2, math.ceil(len(keys) / 2))
+    mosaic = np.full((PANEL, columns * side, 3), _BACKGROUND, np.uint8)
+    for position, key in enumerate(keys):
+        image = cv2.resize(
+            np.asarray(observation[key]), (side, side), interpolation=cv2.INTER_LINEAR
+        )
+        image = lay_attention(np.asarray(image, np.uint8), diagnostics.get(f"attention.{key}"))
+        _write(image, key.removeprefix(prefix).replace("_", " "), (8, 18), _INK)
+        row, column = divmod(position, columns)
+        mosaic[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
+    return mosaic
+
+
+def draw_birds_eye(
+    world: Any, observation: Mapping[str, Any], diagnostics: Mapping[str, Any]
+) -> Image:
+    """Bird's eye [384, 384, 3]: predicted classes filled, true ones outlined, forward is up."""
+    picture = np.full((PANEL, PANEL, 3), _BACKGROUND, np.uint8)
+    truth = world.birds_eye_label() if hasattr(world, "birds_eye_label") else None
+    predicted = diagnostics.get("birds_eye")
+    filled = predicted if predicted is not None else truth
+    if filled is not None:
+        classes = _enlarged(filled)
+        picture[classes == 1] = _OBSTACLE
+        picture[classes == 2] = tuple(part // 2 for part in _TARGET)
+    picture = lay_attention(picture, diagnostics.get("attention.birds_eye"))
+    if truth is not None and predicted is not None:
+        _outline(picture, _enlarged(truth) == 1, _FAINT)
+        _outline(picture, _enlarged(truth) == 2, _TARGET)
+    state = observation.get("observation.state")
+    if state is not None and len(state) >= 8:
+        _draw_car(picture, Pose(*(float(value) for value in state[5:8])), _TARGET, 2)
+    _draw_car(picture, Pose(0.0, 0.0, 0.0), _INK, 1)
+    for x, y, yaw in np.asarray(diagnostics.get("waypoints", ())).reshape(-1, 3):
+        tip = Pose(float(x), float(y), float(yaw)).transform(Pose(0.6, 0.0, 0.0))
+        cv2.line(picture, _pixel(x, y), _pixel(tip.x, tip.y), _WAYPOINT, 1, cv2.LINE_AA)
+        cv2.circle(picture, _pixel(x, y), 3, _WAYPOINT, -1, cv2.LINE_AA)
+    _write(picture, "bird's eye", (8, 18), _INK)
+    return picture
+
+
+def lay_attention(image: Image, attention: NDArray[Any] | None) -> Image:
+    """Blend a map [h, w] in [0, 1] over an image [H, W, 3]: the more attention, the more colour."""
+    if attention is None:
+        return image
+    height, width = image.shape[:2]
+    weights = np.asarray(attention, np.float32)
+    peak = float(weights.max(initial=0.0))
+    if not math.isfinite(peak) or peak <= 0.0:
+        return image
+    weights = np.clip(
+        cv2.resize(weights / peak, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0
+    )
+    levels = np.round(255.0 * weights).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = 0.75 * weights[..., None]
+    return np.asarray((1.0 - opacity) * image + opacity * colours, np.uint8)
+
+
+def encode(frames: list[Image]) -> bytes:
+    """Frames [H, W, 3] of one even size as H.264 in MP4, at twice the speed of life."""
+    height, width = frames[0].shape[:2]
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="mp4") as container:
+        stream: Any = container.add_stream(
+            "libx264", rate=CONTROL_RATE_HZ // FRAME_STRIDE * PLAYBACK_SPEED
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": _QUALITY, "preset": "veryfast", "threads": "1"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return memory.getvalue()
+
+
+def _caption(observation: Mapping[str, Any], moment: Moment) -> str:
+    parts = [f"{moment.step / CONTROL_RATE_HZ:5.1f} s"]
+    state = observation.get("observation.state")
+    if state is not None and len(state) >= 1:
+        parts.append(f"{float(state[0]):+5.2f} m/s")
+    if len(moment.action) == 3:
+        acceleration, steer, reverse = (float(value) for value in moment.action)
+        pedal = "throttle" if acceleration > 0.0 else "brake"
+        parts.append(f"{pedal} {abs(acceleration):.2f}")
+        parts.append(f"steer {'left' if steer > 0 else 'right'} {abs(steer):.2f}")
+        parts.append("reverse" if reverse >= 0.5 else "forward")
+    return "   ".join(parts)
+
+
+def _enlarged(classes: NDArray[Any]) -> Image:
+    resized = cv2.resize(
+        np.asarray(classes, np.uint8), (PANEL, PANEL), interpolation=cv2.INTER_NEAREST
+    )
+    return np.asarray(resized, np.uint8)
+
+
+def _outline(picture: Image, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
+
+
+def _draw_car(picture: Image, rear_axle: Pose, colour: tuple[int, int, int], width: int) -> None:
+    """Outline of the car with its rear axle at a pose in the vehicle frame, and its nose."""
+    corners = np.array([_pixel(x, y) for x, y in EGO.footprint(rear_axle).corners()], np.int32)
+    cv2.polylines(picture, [corners], True, colour, width, cv2.LINE_AA)
+    axle = rear_axle.transform(Pose(EGO.wheelbase, 0.0, 0.0))
+    nose = rear_axle.transform(Pose(EGO.front, 0.0, 0.0))
+    cv2.line(picture, _pixel(axle.x, axle.y), _pixel(nose.x, nose.y), colour, width, cv2.LINE_AA)
+
+
+def _pixel(x: float, y: float) -> tuple[int, int]:
+    """(column, row) of a point in the vehicle frame; forward is up, left is left."""
+    scale = PANEL / (2.0 * HALF_EXTENT)
+    return round((HALF_EXTENT - float(y)) * scale), round((HALF_EXTENT - float(x)) * scale)
+
+
+def _write(picture: Image, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    for width, ink in ((3, _BACKGROUND), (1, colour)):
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, width, cv2.LINE_AA)
+
+
+def _jpeg(frame: Image) -> bytes:
+    done, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
+    if not done:
+        raise RuntimeError("OpenCV could not encode the poster as JPEG")
+    return bytes(data)
