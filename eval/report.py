@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +51,16 @@ class ReportContent:
 
 def write_report(path: Path, content: ReportContent) -> None:
     """Write the report as one HTML file that asks the network for nothing."""
-    folder = resources.files("helmsight.eval")
-    template = (folder / "report.html").read_text(encoding="utf-8")
+    template = page_file("report.html")
     parts = _parts(content)
-    parts["style"] = (folder / "report.css").read_text(encoding="utf-8")
-    parts["script"] = (folder / "report.js").read_text(encoding="utf-8")
+    parts["style"] = page_file("report.css")
+    parts["script"] = page_file("report.js")
     write_atomically(path, fill_template(template, parts))
+
+
+def page_file(name: str) -> str:
+    """A template, style sheet or script that lies beside this module."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def fill_template(template: str, parts: Mapping[str, str]) -> str:
@@ -176,8 +179,8 @@ def _metrics_note(content: ReportContent) -> str:
     workers, threads = timing.get("workers", 1), timing.get("torch_threads", 1)
     return (
         f"Rates over {len(content.finished)} episodes; APE, AOE and APT over the successes alone. "
-        f"AIT was measured on {escape(str(timing.get('device', 'cpu')))} with {threads} torch "
-        f"thread{'s' * (threads != 1)} in {workers} process{'es' * (workers != 1)} side by side."
+        f"AIT was measured on device {escape(str(timing.get('device', 'cpu')))} with {threads} "
+        f"torch thread{'s' * (threads != 1)} in {workers} process{'es' * (workers != 1)} at once."
     )
 
 
@@ -188,7 +191,7 @@ def _metrics_table(metrics: Mapping[str, Interval]) -> str:
         is_rate = name in OUTCOMES
         digits = 1 if is_rate or definition.unit == "ms" else 2
         value = "n/a" if interval.value is None else f"{interval.value:.{digits}f}"
-        unit = "" if interval.value is None else f" {definition.unit}"
+        unit = "" if interval.value is None else f" {definition.unit}".replace(" °", "°")
         kind = f"o-{name}" if is_rate else ""
         rows.append(
             f'<tr class="{kind}{" group" if name == OUTCOMES[-1] else ""}"><td>{name}</td>'
@@ -196,7 +199,7 @@ def _metrics_table(metrics: Mapping[str, Interval]) -> str:
             f'<td class="number"><b>{value}</b>{unit}</td>'
             f'<td class="number soft">{_range(interval, digits)}</td>'
             f"<td>{_whisker(interval) if is_rate else ''}</td>"
-            f'<td class="number soft">{interval.n}</td>'
+            f'<td class="number soft">{interval.n:,}</td>'
             f'<td class="definition soft">{escape(definition.definition)}</td></tr>'
         )
     return (
@@ -256,7 +259,8 @@ def _facts(record: EpisodeRecord) -> dict[str, str]:
     facts = {"outcome": record.outcome, "time": f"{record.steps / 10.0:.1f} s"}
     units = {"position_error": " m", "orientation_error": "°", "parking_time": " s"}
     for key, value in record.metrics.items():
-        if value is not None and key != "steps":
+        counts = key != "steps" and (record.success or key != "parking_time")
+        if value is not None and counts:
             said = f"{value:.2f}" if isinstance(value, float) else str(value)
             facts[key.replace("_", " ")] = said + units.get(key, "")
     if record.initial_state:
@@ -322,7 +326,8 @@ def _film(film: Film, content: ReportContent) -> str:
         f' src="data:video/mp4;base64,{mp4}"></video>'
         f"<figcaption><span><i></i><b>Episode {film.episode}</b> {escape(_meaning(outcome))}."
         f"{escape(said)}</span>"
-        f"<span>{record.steps / 10.0:.1f} s at {PLAYBACK_SPEED}&times; speed</span></figcaption></figure>"
+        f"<span>{record.steps / 10.0:.1f} s at {PLAYBACK_SPEED}&times; speed</span>"
+        "</figcaption></figure>"
     )
 
 

@@ -229,8 +229,14 @@ def _pixel(x: float, y: float) -> tuple[int, int]:
 
 
 def _write(picture: Image, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    for width, ink in ((3, _BACKGROUND), (1, colour)):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, width, cv2.LINE_AA)
+    """Text on a dark label, its baseline starting at (column, row) `place`."""
+    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    column, row = place
+    label = picture[max(0, row - height - 4) : row + baseline + 2, max(0, column - 5) :][
+        :, : width + 10
+    ]
+    label[:] = (0.35 * label + 0.65 * np.array(_BACKGROUND)).astype(np.uint8)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
 
 
 def _jpeg(frame: Image) -> bytes:
