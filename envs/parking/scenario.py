@@ -26,6 +26,10 @@ TEST_EPISODES = len(TEST_OFFSETS) * len(TEST_COLUMNS) * len(MIDDLE_ROWS)
 
 BOX_LENGTH = BOX_WIDTH = 0.6
 BOX_HEIGHT = 1.0
+# What boxes leave free, or no car could get past them and turn into the slot: a straight lane along
+# the aisle, and before the slot an area that is wider than it and deep enough to turn in.
+BOX_LANE = 3.4
+MOUTH_DEPTH, MOUTH_EXTRA_WIDTH = 5.0, 2.0
 CAR_LENGTH, CAR_WIDTH = 4.6, 1.9
 CAR_COLOURS: tuple[Colour, ...] = (
     (0.75, 0.76, 0.78),
@@ -208,14 +212,17 @@ def _parked_cars(kind: Family, target: Slot, random: np.random.Generator) -> lis
     return poses
 
 
-def _boxes(
-    kind: Family, target: Slot, start: Pose, random: np.random.Generator
-) -> tuple[Box, ...]:
-    """Boxes in the aisle within 7 m of the target, clear of the start and of the slot's mouth."""
+def _boxes(kind: Family, target: Slot, start: Pose, random: np.random.Generator) -> tuple[Box, ...]:
+    """Boxes in the aisle within 7 m of the target, clear of the start and of the slot's mouth.
+
+    A lane of `BOX_LANE` along one side or the other stays free, so that they must be driven round
+    but never wall the aisle off.
+    """
     count = int(random.integers(kind.boxes[0], kind.boxes[1] + 1))
     half_aisle = kind.lot.aisle_width / 2.0
-    mouth_y = math.copysign(half_aisle - 1.5, target.y)
-    mouth = Rectangle(Pose(target.x, mouth_y, 0.0), kind.lot.slot_width, 3.0)
+    mouth_y = math.copysign(half_aisle - MOUTH_DEPTH / 2.0, target.y)
+    mouth_width = kind.lot.slot_width + MOUTH_EXTRA_WIDTH
+    mouth = Rectangle(Pose(target.x, mouth_y, 0.0), mouth_width, MOUTH_DEPTH)
     kept_clear = [EGO.footprint(start, margin=0.9), mouth]
     boxes: list[Box] = []
     while len(boxes) < count:
@@ -224,10 +231,20 @@ def _boxes(
         pose = Pose(x, y, float(random.uniform(-math.pi, math.pi)))
         spaced = all(math.hypot(x - box.pose.x, y - box.pose.y) > 2.0 for box in boxes)
         footprint = Rectangle(pose, BOX_LENGTH, BOX_WIDTH)
-        if spaced and not any(footprint.overlaps(area) for area in kept_clear):
+        if (
+            spaced
+            and _free_lane(half_aisle, [footprint, *(box.footprint() for box in boxes)]) >= BOX_LANE
+            and not any(footprint.overlaps(area) for area in kept_clear)
+        ):
             tint = float(random.uniform(0.8, 1.1))
             boxes.append(Box(pose, (0.62 * tint, 0.47 * tint, 0.30 * tint)))
     return tuple(boxes)
+
+
+def _free_lane(half_aisle: float, footprints: list[Rectangle]) -> float:
+    """Width of the wider of the two straight lanes that footprints leave along the aisle."""
+    y = np.concatenate([footprint.corners()[:, 1] for footprint in footprints])
+    return float(max(half_aisle - y.max(), half_aisle + y.min()))
 
 
 def _painted(

@@ -12,8 +12,8 @@ from helmsight.envs.parking.expert.reeds_shepp import gear_changes, reeds_shepp_
 
 Floats = NDArray[np.float64]
 
-TURNING_RADIUS = 5.0
-GEAR_CHANGE_COST = 2.0
+TURNING_RADIUS = 4.5
+GEAR_CHANGE_COST = 3.0
 
 _STEP = 0.5
 _YAWS = 48

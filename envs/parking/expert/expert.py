@@ -16,7 +16,7 @@ from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 
 # Clearance asked of a plan in metres; the next is tried where no plan keeps one.
-MARGINS = (0.35, 0.2, 0.12)
+MARGINS = (0.15, 0.08)
 # Farther off its path than this the car plans anew.
 OFF_PATH_DISTANCE = 0.3
 OFF_PATH_YAW = math.radians(12.0)

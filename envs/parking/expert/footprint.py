@@ -31,8 +31,8 @@ def body_circles(vehicle: VehicleGeometry) -> tuple[Floats, Floats]:
     """
     back, front = -vehicle.rear + _INSET, vehicle.front - _INSET
     side = vehicle.width / 2.0 - _INSET
-    along = np.linspace(back, front, int(math.ceil((front - back) / 0.45)) + 1)
-    across = np.linspace(-side, side, int(math.ceil(2.0 * side / 0.45)) + 1)[1:-1]
+    along = np.linspace(back, front, math.ceil((front - back) / 0.45) + 1)
+    across = np.linspace(-side, side, math.ceil(2.0 * side / 0.45) + 1)[1:-1]
     centers = [(x, y) for x in along for y in (-side, side)]
     centers += [(x, y) for y in across for x in (back, front)]
     corners = [
@@ -54,7 +54,7 @@ class ClearanceMap:
         low = (max(min(ends) - REACH, -half_length), -_outer_kerb(lot))
         high = (min(max(ends) + REACH, half_length), _outer_kerb(lot))
         self.origin = np.array(low)
-        columns, rows = (int(math.ceil((high[i] - low[i]) / CELL)) for i in (0, 1))
+        columns, rows = (math.ceil((high[i] - low[i]) / CELL) for i in (0, 1))
         # A frame of one cell stands for what lies outside the map.
         free = np.zeros((rows + 2, columns + 2), np.uint8)
         free[1:-1, 1:-1] = 1

@@ -32,15 +32,18 @@ CELL = 0.5
 YAW_CELL = math.radians(7.5)
 PRIMITIVE_LENGTH = 0.9
 STEER_CHANGE_COST = 0.25  # from straight to full lock
-COMFORTABLE_CLEARANCE = 0.6
-CLEARANCE_COST = 1.5  # a metre driven and a metre missing to the comfortable clearance
+# Clearance is paid for a metre driven and a metre that is missing: a little below the comfortable
+# clearance, much below the safe one, so that one search finds the narrow way only where it must.
+COMFORTABLE_CLEARANCE, COMFORT_COST = 0.7, 1.0
+SAFE_CLEARANCE, SAFETY_COST = 0.35, 8.0
+HEURISTIC_WEIGHT = 1.3
 TAIL = 2.0
 SHORT_TAILS = (TAIL, 1.0, 0.4)
 SHORT_TAIL_COST = 0.5  # a metre that the tail is shorter
 
-_BATCH = 16
+_BATCH = 32
 _SHOTS = 8
-_CHECK_SPACING = 0.3
+_CHECK_SPACING = 0.2
 _DIRECTIONS = np.repeat([1.0, -1.0], 5)
 _STEERS = np.tile([-1.0, -0.5, 0.0, 0.5, 1.0], 2)
 # A start or a goal closer to an obstacle than the margin does not forbid what is as close near it.
@@ -58,6 +61,12 @@ class Ends(NamedTuple):
     start_direction: int
     goal: Pose
     goal_direction: int
+
+
+def _discomfort(clearance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cost a metre of driving at a clearance [...]."""
+    comfort = COMFORT_COST * np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0)
+    return comfort + SAFETY_COST * np.maximum(SAFE_CLEARANCE - clearance, 0.0)
 
 
 class _Shot(NamedTuple):
@@ -129,7 +138,7 @@ class HybridAStar:
         cos, sin = math.cos(goal.yaw), math.sin(goal.yaw)
         dx, dy = poses[:, 0] - goal.x, poses[:, 1] - goal.y
         local = np.stack([cos * dx + sin * dy, cos * dy - sin * dx, poses[:, 2] - goal.yaw], -1)
-        estimate = cost + cost_to_go(local, self._ends.goal_direction)
+        estimate = cost + HEURISTIC_WEIGHT * cost_to_go(local, self._ends.goal_direction)
         steps = np.rint(np.column_stack([poses[:, :2] / CELL, poses[:, 2] / YAW_CELL])).astype(
             np.int64
         )
@@ -159,18 +168,18 @@ class HybridAStar:
 
     def _expand(self, batch: NDArray[np.int64]) -> None:
         curvature = _STEERS / TURNING_RADIUS
-        fractions = np.arange(1, 4) / 3.0
-        lengths = _DIRECTIONS[:, None] * PRIMITIVE_LENGTH * fractions  # [10, 3]
+        fractions = np.arange(1, 6) / 5.0
+        lengths = _DIRECTIONS[:, None] * PRIMITIVE_LENGTH * fractions  # [10, 5]
         swept = advance(
             self._poses[batch][:, None, None, :], curvature[:, None], lengths
-        )  # [B, 10, 3 samples, 3]
+        )  # [B, 10, 5 samples, 3]
         free, clearance = self._free(swept)
-        missing = np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0).mean(axis=-1)
+        discomfort = _discomfort(clearance).mean(axis=-1)
         arrival = self._arrival[batch]
         changed = arrival[:, :1] * _DIRECTIONS < 0.0
         cost = (
             self._cost[batch][:, None]
-            + PRIMITIVE_LENGTH * (1.0 + CLEARANCE_COST * missing)
+            + PRIMITIVE_LENGTH * (1.0 + discomfort)
             + GEAR_CHANGE_COST * changed
             + STEER_CHANGE_COST * np.abs(arrival[:, 1:] - _STEERS)
         )
@@ -197,8 +206,8 @@ class HybridAStar:
         lengths = np.column_stack([length[word, query], tail_arcs])
         swept = sample_words(starts, curvatures, lengths, _CHECK_SPACING)
         free, clearance = self._free(swept)
-        missing = np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0).mean(axis=-1)
-        totals = flat[order] + CLEARANCE_COST * missing * np.abs(lengths).sum(axis=1)
+        discomfort = _discomfort(clearance).mean(axis=-1)
+        totals = flat[order] + discomfort * np.abs(lengths).sum(axis=1)
         totals = np.where(free.all(axis=-1), totals, np.inf)
         winner = int(np.argmin(totals))
         if totals[winner] < limit:
