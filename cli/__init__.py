@@ -1,0 +1,1 @@
+"""The `helmsight` command: one thin module a sub-command, imported only when it is called."""

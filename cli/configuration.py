@@ -1,0 +1,97 @@
+"""From KEY=VALUE words on the command line to a resolved configuration."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+HELP_WORDS = ("-h", "--help")
+
+
+def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
+    """The resolved configuration of a command, or None after its help was asked for and printed.
+
+    Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
+    choices of a group, and keys without a default that were not given.
+    """
+    import helmsight.configs
+
+    folder = Path(helmsight.configs.__path__[0]) / command
+    if any(word in HELP_WORDS for word in words):
+        print(_help(command, folder))
+        return None
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"expected KEY=VALUE, got {word!r}")
+    return _compose(folder, words)
+
+
+def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+        try:
+            _refuse_unknown_keys(folder, words)
+            composed = compose("config", overrides=words)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(_first_line(error)) from error
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        keys = ", ".join(f"{key}=..." for key in missing)
+        raise ValueError(f"not given: {keys} (helmsight {folder.name} --help says what they mean)")
+    resolved = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _refuse_unknown_keys(folder: Path, words: list[str]) -> None:
+    """Names an unknown key with its near match, which Hydra's own message does not."""
+    from hydra import compose
+
+    groups = {path.name for path in folder.iterdir() if path.is_dir()}
+    chosen = [word for word in words if word.split("=")[0] in groups]
+    known = set(_flat_keys(compose("config", overrides=chosen))) | groups
+    for word in words:
+        key = word.split("=")[0].lstrip("+~")
+        if key in known or key.rpartition(".")[0] in ("families", "approaches"):
+            continue
+        near = get_close_matches(key, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        top = ", ".join(sorted(name for name in known if "." not in name))
+        raise ValueError(f"unknown key {key!r}{hint} (keys: {top})")
+
+
+def _flat_keys(config: Any, prefix: str = "") -> list[str]:
+    from omegaconf import DictConfig
+
+    keys = []
+    for key in config:
+        path = f"{prefix}{key}"
+        keys.append(path)
+        node = config._get_node(key)
+        if isinstance(node, DictConfig):
+            keys += _flat_keys(node, f"{path}.")
+    return keys
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return text.split(" See https://")[0]
+
+
+def _help(command: str, folder: Path) -> str:
+    """The configuration files themselves: every key, its default and its comment."""
+    files = [folder / "config.yaml"]
+    files += sorted(path for path in folder.glob("*/*.yaml"))
+    parts = [f"usage: helmsight {command} KEY=VALUE ...", ""]
+    for file in files:
+        name = file.relative_to(folder).with_suffix("")
+        if len(name.parts) == 2:
+            parts.append(f"--- with {name.parts[0]}={name.parts[1]}")
+        lines = file.read_text(encoding="utf-8").splitlines()
+        parts += [line for line in lines if not line.startswith("# @package")]
+    return "\n".join(parts)

@@ -1,0 +1,47 @@
+"""`helmsight train`: train a policy on recorded demonstrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from helmsight.cli.configuration import configuration
+
+
+def run(words: list[str]) -> int:
+    """Train; returns the exit code, 130 after Ctrl-C."""
+    values = configuration("train", words)
+    if values is None:
+        return 0
+    from helmsight.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    from helmsight.policies.base import config_from_dict, policy_type
+    from helmsight.training.augmentation import AugmentationSettings
+    from helmsight.training.settings import TrainingSettings
+    from helmsight.training.trainer import train
+
+    policy = dict(values["policy"])
+    policy_class = policy_type(policy.pop("type"))
+    policy_config = config_from_dict(policy_class.config_class, policy)
+    settings = TrainingSettings(**_settings(values, AugmentationSettings))
+
+    def make_policy(embodiment: Any, statistics: Any) -> Any:
+        return policy_class(policy_config, embodiment, statistics)
+
+    summary = train(settings, make_policy, config=values)
+    if not summary.completed:
+        print(f"stopped at step {summary.steps}; the same command goes on from there")
+        return 130
+    print(f"{summary.steps} steps in {summary.wall_minutes:.1f} min; policy: {summary.policy}")
+    return 0
+
+
+def _settings(values: dict[str, Any], augmentation: type) -> dict[str, Any]:
+    chosen = {key: value for key, value in values.items() if key != "policy"}
+    data = values["data"]
+    chosen["data"] = tuple(map(Path, [data] if isinstance(data, str) else data))
+    chosen["out"] = Path(values["out"])
+    chosen["betas"] = tuple(values["betas"])
+    chosen["augmentation"] = augmentation(**values["augmentation"])
+    return chosen
