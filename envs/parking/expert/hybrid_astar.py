@@ -4,7 +4,8 @@ D. Dolgov et al., "Path Planning for Autonomous Vehicles in Unknown Semi-structu
 IJRR 29 (2010). Differences: several nodes are expanded at once, because a numpy call costs the same
 for one node and for twenty; every Reeds-Shepp word is a candidate shot, not only the shortest; and
 the search goes on after the first path until nothing cheaper can be left, so that similar starts
-are driven alike.
+are driven alike. It runs backwards in time, from the slot, which is narrow, to the start, which is
+not: shots succeed as soon as the car is out of the slot.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from helmsight.envs.parking.expert.cost_to_go import (
 )
 from helmsight.envs.parking.expert.footprint import ClearanceMap
 from helmsight.envs.parking.expert.path import Arc, Path, advance, sample_words
-from helmsight.envs.parking.expert.reeds_shepp import WORDS, gear_changes, reeds_shepp_words
+from helmsight.envs.parking.expert.reeds_shepp import gear_changes, reeds_shepp_words
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +71,8 @@ def _discomfort(clearance: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class _Shot(NamedTuple):
+    """A way from a node to the start, in the search's time."""
+
     cost: float
     node: int
     arcs: list[Arc]
@@ -82,9 +85,6 @@ class HybridAStar:
         self, clearances: ClearanceMap, ends: Ends, margin: float, max_nodes: int = 20_000
     ) -> None:
         self._map, self._ends, self._margin = clearances, ends, margin
-        distance = math.hypot(ends.start.x - ends.goal.x, ends.start.y - ends.goal.y)
-        self._tails = SHORT_TAILS if distance < 4.0 else (TAIL,)
-        self._heuristic_goal = self._before_goal(min(self._tails))
         self._end_margins = [
             (np.array(pose[:2]), min(margin, clearances.clearance_at(pose) - 0.03))
             for pose in (ends.start, ends.goal)
@@ -102,9 +102,7 @@ class HybridAStar:
 
     def plan(self, max_expansions: int = 3000) -> Path | None:
         """The cheapest path found, or None."""
-        ends = self._ends
-        root = np.array([ends.start], np.float64)
-        self._add(root, np.zeros(1), np.array([[ends.start_direction, 0.0]]), np.array([-1]))
+        self._add_roots()
         while self._open and self.expanded < max_expansions:
             if self._best is not None and self._open[0][0] >= self._best.cost:
                 break
@@ -118,9 +116,19 @@ class HybridAStar:
             self._expand(batch)
         return None if self._best is None else self._path(self._best)
 
-    def _before_goal(self, tail: float) -> Pose:
-        """The pose from which `tail` metres of straight driving end in the goal."""
-        return self._ends.goal.transform(Pose(-self._ends.goal_direction * tail, 0.0, 0.0))
+    def _add_roots(self) -> None:
+        """Begin before the goal, where a straight tail into it starts."""
+        start, _, goal, direction = self._ends
+        near = math.hypot(start.x - goal.x, start.y - goal.y) < 4.0
+        for tail in SHORT_TAILS if near else (TAIL,):
+            lengths = -direction * np.linspace(0.0, tail, math.ceil(tail / _CHECK_SPACING) + 1)
+            swept = advance(np.array([goal], np.float64), 0.0, lengths)
+            free, clearance = self._free(swept)
+            if free.all():
+                discomfort = float(_discomfort(clearance).mean())
+                cost = tail * (1.0 + discomfort) + SHORT_TAIL_COST * (TAIL - tail)
+                arrival = np.array([[-direction, 0.0]])
+                self._add(swept[-1:], np.array([cost]), arrival, np.array([-1]))
 
     def _free(self, poses: Floats) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Whether poses [..., 3] keep the margin, and their clearance."""
@@ -134,11 +142,7 @@ class HybridAStar:
 
     def _add(self, poses: Floats, cost: Floats, arrival: Floats, parents: NDArray) -> None:
         """Put nodes on the open list, each unless its cell was reached at less cost."""
-        goal = self._heuristic_goal
-        cos, sin = math.cos(goal.yaw), math.sin(goal.yaw)
-        dx, dy = poses[:, 0] - goal.x, poses[:, 1] - goal.y
-        local = np.stack([cos * dx + sin * dy, cos * dy - sin * dx, poses[:, 2] - goal.yaw], -1)
-        estimate = cost + HEURISTIC_WEIGHT * cost_to_go(local, self._ends.goal_direction)
+        estimate = cost + HEURISTIC_WEIGHT * cost_to_go(poses, self._ends.start)
         steps = np.rint(np.column_stack([poses[:, :2] / CELL, poses[:, 2] / YAW_CELL])).astype(
             np.int64
         )
@@ -189,10 +193,8 @@ class HybridAStar:
         self._add(swept[node, primitive, -1], cost[keep], arrivals, batch[node])
 
     def _shoot(self, batch: NDArray[np.int64]) -> None:
-        """Try the cheapest Reeds-Shepp words from a batch of nodes to the start of the tail."""
-        tails = np.tile(self._tails, batch.size)
-        nodes = np.repeat(batch, len(self._tails))
-        cost, length, steer = self._word_costs(nodes, tails)
+        """Try the cheapest Reeds-Shepp words from a batch of nodes to the start."""
+        cost, length, steer = self._word_costs(batch)
         limit = math.inf if self._best is None else self._best.cost
         flat = cost.ravel()
         order = np.argpartition(flat, _SHOTS)[:_SHOTS]
@@ -200,56 +202,49 @@ class HybridAStar:
         if order.size == 0:
             return
         word, query = np.unravel_index(order, cost.shape)
-        starts = self._poses[nodes[query]]
-        curvatures = np.pad(steer[word] / TURNING_RADIUS, ((0, 0), (0, 1)))
-        tail_arcs = self._ends.goal_direction * tails[query]
-        lengths = np.column_stack([length[word, query], tail_arcs])
-        swept = sample_words(starts, curvatures, lengths, _CHECK_SPACING)
+        curvatures, lengths = steer[word] / TURNING_RADIUS, length[word, query]
+        swept = sample_words(self._poses[batch[query]], curvatures, lengths, _CHECK_SPACING)
         free, clearance = self._free(swept)
         discomfort = _discomfort(clearance).mean(axis=-1)
         totals = flat[order] + discomfort * np.abs(lengths).sum(axis=1)
         totals = np.where(free.all(axis=-1), totals, np.inf)
         winner = int(np.argmin(totals))
         if totals[winner] < limit:
-            arcs = [
-                Arc(float(c), float(s))
-                for c, s in zip(curvatures[winner], lengths[winner], strict=True)
-            ]
-            self._best = _Shot(float(totals[winner]), int(nodes[query[winner]]), arcs)
+            pairs = zip(curvatures[winner].tolist(), lengths[winner].tolist(), strict=True)
+            arcs = [Arc(curvature, signed) for curvature, signed in pairs]
+            self._best = _Shot(float(totals[winner]), int(batch[query[winner]]), arcs)
 
-    def _word_costs(self, nodes: NDArray, tails: Floats) -> tuple[Floats, Floats, Floats]:
-        """Cost [W, Q] up to the goal over the words, their lengths [W, Q, 5] and steering [W, 5].
+    def _word_costs(self, nodes: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """Cost [W, Q] to the start over the words, their lengths [W, Q, 5] and steering [W, 5].
 
         Obstacles are not looked at yet, so the cost is a lower bound of the shot's.
         """
-        goal = self._ends.goal
+        start = self._ends.start
         poses = self._poses[nodes]
-        out = -self._ends.goal_direction * tails
-        dx = goal.x + math.cos(goal.yaw) * out - poses[:, 0]
-        dy = goal.y + math.sin(goal.yaw) * out - poses[:, 1]
+        dx, dy = start.x - poses[:, 0], start.y - poses[:, 1]
         cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
         x, y = (cos * dx + sin * dy) / TURNING_RADIUS, (cos * dy - sin * dx) / TURNING_RADIUS
-        words = reeds_shepp_words(x, y, goal.yaw - poses[:, 2])
+        words = reeds_shepp_words(x, y, start.yaw - poses[:, 2])
         steer = words.steer.astype(np.float64)
         direction, last_steer = self._arrival[nodes].T
+        changes = gear_changes(words.length, direction, -float(self._ends.start_direction))
         turns = np.abs(np.diff(steer, axis=1, append=0.0)).sum(axis=1)
         cost = (
             self._cost[nodes]
             + words.total * TURNING_RADIUS
-            + GEAR_CHANGE_COST
-            * gear_changes(words.length, direction, float(self._ends.goal_direction))
+            + GEAR_CHANGE_COST * changes
             + STEER_CHANGE_COST * (turns[:, None] + np.abs(steer[:, :1] - last_steer))
-            + tails
-            + SHORT_TAIL_COST * (TAIL - tails)
         )
-        assert cost.shape[0] == WORDS
         return cost, words.length * TURNING_RADIUS, steer
 
     def _path(self, shot: _Shot) -> Path:
-        arcs: list[Arc] = []
+        """The path of a shot in the car's time: everything backwards and the other way."""
+        backwards = [Arc(arc.curvature, -arc.length) for arc in reversed(shot.arcs)]
         node = shot.node
         while self._parent[node] >= 0:
-            direction, steer = self._arrival[node]
-            arcs.append(Arc(float(steer) / TURNING_RADIUS, float(direction) * PRIMITIVE_LENGTH))
+            direction, steer = self._arrival[node].tolist()
+            backwards.append(Arc(steer / TURNING_RADIUS, -direction * PRIMITIVE_LENGTH))
             node = int(self._parent[node])
-        return Path(self._ends.start, [*reversed(arcs), *shot.arcs])
+        goal, root = self._ends.goal, self._poses[node]
+        tail = math.hypot(goal.x - root[0], goal.y - root[1])
+        return Path(self._ends.start, [*backwards, Arc(0.0, self._ends.goal_direction * tail)])
