@@ -6,6 +6,7 @@ meshes: `paint` takes the car's colour, `trim` has its own. The far car is one t
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from helmsight.envs.parking.mujoco.mesh import Mesh, Point
@@ -39,7 +40,7 @@ def _half_width(z: float) -> float:
 def paint_mesh() -> Mesh:
     """Lower body, roof and pillars."""
     mesh = Mesh()
-    for (x0, z0), (x1, z1) in zip(PROFILE, PROFILE[1:], strict=False):
+    for (x0, z0), (x1, z1) in itertools.pairwise(PROFILE):
         w0, w1 = _half_width(z0), _half_width(z1)
         mesh.polygon([(x0, w0, z0), (x0, -w0, z0), (x1, -w1, z1), (x1, w1, z1)], "paint")
     for side in (-1.0, 1.0):
@@ -108,8 +109,11 @@ def _wheel(mesh: Mesh, x: float, side: float) -> None:
     """A tyre's disc and tread with a rim on it, at the flank."""
     y = side * (HALF_WIDTH + 0.005)
     inner = side * (HALF_WIDTH - 0.2)
-    angles = [-side * 2.0 * math.pi * index / 10 for index in range(10)]
-    for radius, colour, out in ((WHEEL_RADIUS, "tyre", 0.0), (0.2, "rim", side * 0.01)):
+    for radius, corners, colour, out in (
+        (WHEEL_RADIUS, 8, "tyre", 0.0),
+        (0.2, 6, "rim", side * 0.01),
+    ):
+        angles = [-side * 2.0 * math.pi * (index + 0.5) / corners for index in range(corners)]
         mesh.polygon(
             [
                 (x + radius * math.cos(a), y + out, WHEEL_RADIUS + radius * math.sin(a))
@@ -139,15 +143,14 @@ def _end_panel(
 
 
 def far_mesh() -> Mesh:
-    """The car from afar: lower body, dark cabin, roof, dark feet."""
+    """The car from afar: lower body, dark cabin, roof."""
     mesh = Mesh()
-    mesh.block((-2.28, -0.93, 0.26), (2.28, 0.93, 0.90), "paint")
+    mesh.block((-2.26, -0.92, 0.16), (2.26, 0.92, 0.90), "paint")
     base, roof = _cabin_ring(-0.05), _cabin_ring(1.0)
     mesh.polygon(roof, "paint")
     for index in range(4):
         following = (index + 1) % 4
         mesh.polygon([base[index], base[following], roof[following], roof[index]], "glass")
-    mesh.block((-2.0, -0.9, 0.02), (2.0, 0.9, 0.26), "tyre")
     return mesh
 
 

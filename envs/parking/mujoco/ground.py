@@ -1,8 +1,8 @@
 """Ground textures: materials made from noise, worn slot lines, light and shadows baked in.
 
-A material takes a tenth of a second to make, so each (material, variant, size) is made once a
-process. Lines, light and shadows belong to a scenario and are laid over the material at its first
-picture; with them baked, shadows cost nothing in any later picture.
+A material takes a tenth of a second to make, so each (material, variant) is made once a process.
+Lines, light and shadows belong to a scenario and are laid over the material at its first picture;
+with them baked, shadows cost nothing in any later picture.
 
 Images: row 0 is the lot's lowest y, column 0 its lowest x.
 """
@@ -22,6 +22,8 @@ from helmsight.envs.parking.lot import ROWS, Lot
 
 PIXELS_PER_METRE = 25
 LINE_WIDTH = 0.12
+# Pixels of a pre-made sheet: the lots of both families of scenarios fit.
+SHEET_SIZE = (1124, 1540)
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -64,15 +66,28 @@ def to_pixels(lot: Lot, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return (points + origin) * scale
 
 
-@functools.lru_cache(maxsize=12)
 def bare_ground(material: str, variant: int, height: int, width: int) -> Image:
     """A material without lines, [height, width, 3]; equal arguments give equal images.
+
+    Raises ValueError for a material that is not in `MATERIALS`.
+    """
+    sheet = _sheet(material, variant)
+    extra = max(height - sheet.shape[0], 0), max(width - sheet.shape[1], 0)
+    if any(extra):
+        sheet = cv2.copyMakeBorder(sheet, 0, extra[0], 0, extra[1], cv2.BORDER_REFLECT)
+    return sheet[:height, :width].copy()
+
+
+@functools.lru_cache(maxsize=24)
+def _sheet(material: str, variant: int) -> Image:
+    """One sheet of a material of `SHEET_SIZE`, as large as the usual lots.
 
     Raises ValueError for a material that is not in `MATERIALS`.
     """
     if material not in MATERIALS:
         raise ValueError(f"unknown ground {material!r}; the grounds are {', '.join(MATERIALS)}")
     recipe = MATERIALS[material]
+    height, width = SHEET_SIZE
     random = np.random.default_rng([zlib.crc32(material.encode()), variant])
     shade = recipe.grain * _noise(random, height, width, 1)
     shade += 0.6 * recipe.grain * _noise(random, height, width, 3)
@@ -217,7 +232,10 @@ def _paint_rectangle(
     mask: Image, lot: Lot, x: float, y: float, across: float, along: float
 ) -> None:
     corners = np.array(
-        [[x + i * across / 2.0, y + j * along / 2.0] for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        [
+            [x + i * across / 2.0, y + j * along / 2.0]
+            for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        ]
     )
     _fill(mask, to_pixels(lot, corners))
 
@@ -236,9 +254,7 @@ def _fill(mask: Image, points: NDArray[np.float64]) -> None:
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
 
 
-def paint_lines(
-    image: Image, lot: Lot, colour: tuple[float, float, float], wear: float
-) -> None:
+def paint_lines(image: Image, lot: Lot, colour: tuple[float, float, float], wear: float) -> None:
     """Paint the slot lines into a ground image, in place; `wear` 0 is fresh, 1 is gone."""
     paint = line_paint(lot)
     coverage, hold = paint.hold

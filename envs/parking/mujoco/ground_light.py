@@ -65,7 +65,10 @@ def light_map(scenario: Scenario) -> NDArray[np.uint8]:
     offset = _shadow_offset(looks)
     for plan, height in _shadow_casters(scenario):
         _fill(sunless, _shadow(plan.corners(), offset * height), origin)
-    for thing, margin in (*((car, -0.05) for car in scenario.cars), *((b, 0.05) for b in scenario.boxes)):
+    for thing, margin in (
+        *((car, -0.05) for car in scenario.cars),
+        *((b, 0.05) for b in scenario.boxes),
+    ):
         plan = thing.footprint()
         grown = Rectangle(plan.center, plan.length + 2 * margin, plan.width + 2 * margin)
         _fill(skyless, grown.corners(), origin)
@@ -112,7 +115,9 @@ def _shadow(corners: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray
     return cv2.convexHull(points)[:, 0].astype(np.float64)
 
 
-def _fill(mask: NDArray[np.uint8], points: NDArray[np.float64], origin: NDArray[np.float64]) -> None:
+def _fill(
+    mask: NDArray[np.uint8], points: NDArray[np.float64], origin: NDArray[np.float64]
+) -> None:
     fixed = np.round(((points + origin) * CELLS_PER_METRE - 0.5) * 16.0).astype(np.int32)
     cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, 4)
 

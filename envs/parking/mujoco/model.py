@@ -107,12 +107,12 @@ def _mjcf(lot: Lot) -> str:
   <asset>{visuals.assets(lot, pieces)}</asset>
   <worldbody>
     <light name="sun" type="directional" castshadow="false" specular="0 0 0"/>
-    {visuals.world_geoms(pieces)}
     <geom name="ground" type="plane" size="0 0 1" contype="{GROUND}" conaffinity="0"/>
     {furniture}
     {cars}
     {boxes}
     {_ego()}
+    {visuals.surroundings(pieces)}
   </worldbody>
   <actuator>
     <position name="steer_left" joint="steer_left" kp="8000" kv="500"/>

@@ -5,27 +5,37 @@ Furniture comes in chunks along x, so that a camera draws only the chunks it see
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
 from helmsight.envs.parking.lot import Lot
-from helmsight.envs.parking.mujoco.furniture import POST_HEIGHT, POST_RADIUS, blocks
+from helmsight.envs.parking.mujoco.furniture import POST_HEIGHT, POST_RADIUS, Block, blocks
 from helmsight.envs.parking.mujoco.mesh import Mesh
 
-CHUNK_LENGTH = 8.0
-SEGMENT_LENGTH = 3.1
+CHUNK_LENGTH = 12.4
+SEGMENT_LENGTH = 6.2
 MEADOW = 140.0
+# Wheel stops are specks beyond this.
+STOPS_WITHIN = 22.0
+STOP_COLOUR = (0.74, 0.72, 0.65)
+GRASS = (0.34, 0.44, 0.23)
 
 
 class Piece(NamedTuple):
-    """A static mesh and the circle round it that decides whether a camera may see it."""
+    """A static mesh and the sphere round it that decides whether a camera may see it.
+
+    within: distance beyond which it is left out. colour: of the whole piece, without the atlas.
+    """
 
     name: str
     mesh: Mesh
-    center: tuple[float, float]
+    center: tuple[float, float, float]
     radius: float
+    within: float = math.inf
+    colour: tuple[float, float, float] | None = None
 
 
 def ground_mesh(lot: Lot) -> Mesh:
@@ -42,21 +52,19 @@ def scenery(lot: Lot) -> list[Piece]:
 
 
 def _furniture(lot: Lot) -> list[Piece]:
-    meshes: dict[tuple[int, int], Mesh] = {}
+    medians: dict[str, Mesh] = {}
+    stops: dict[str, Mesh] = {}
 
-    def chunk(x: float, y: float) -> Mesh:
-        return meshes.setdefault((math.floor(x / CHUNK_LENGTH), int(y > 0)), Mesh())
+    def chunk(meshes: dict[str, Mesh], kind: str, x: float, y: float) -> Mesh:
+        name = f"{kind}_{math.floor(x / CHUNK_LENGTH)}_{int(y > 0)}"
+        return meshes.setdefault(name, Mesh())
 
     for block in blocks(lot):
-        (x, y, yaw), length, width = block.plan.center, block.plan.length, block.plan.width
+        (x, y, _), length, width = block.plan.center, block.plan.length, block.plan.width
         if block.part == "wheel_stop":
-            # Slots run along y, so a wheel stop is long in x.
-            del yaw
-            low = (x - width / 2.0, y - length / 2.0, 0.0)
-            high = (x + width / 2.0, y + length / 2.0, block.top)
-            chunk(x, y).block(low, high, "concrete_side", "stop")
+            _wheel_stop(chunk(stops, "stops", x, y), block)
         elif block.part == "post":
-            _post(chunk(x, y), x, y)
+            _post(chunk(medians, "median", x, y), x, y)
         elif block.part in ("median", "hedge"):
             pattern = "kerb" if block.part == "median" else "leaves"
             count = max(1, round(length / SEGMENT_LENGTH))
@@ -64,8 +72,15 @@ def _furniture(lot: Lot) -> list[Piece]:
                 x0 = x - length / 2.0 + index * length / count
                 x1 = x0 + length / count
                 low, high = (x0, y - width / 2.0, 0.0), (x1, y + width / 2.0, block.top)
-                _strip(chunk((x0 + x1) / 2.0, y), low, high, pattern, index in (0, count - 1))
-    return [_piece(f"furniture_{i}_{j}", mesh) for (i, j), mesh in meshes.items()]
+                mesh = chunk(medians, "median", (x0 + x1) / 2.0, y)
+                _strip(mesh, low, high, pattern, index in (0, count - 1))
+    return [
+        *(_piece(name, mesh) for name, mesh in medians.items()),
+        *(
+            _piece(name, mesh)._replace(within=STOPS_WITHIN, colour=STOP_COLOUR)
+            for name, mesh in stops.items()
+        ),
+    ]
 
 
 def _strip(
@@ -85,17 +100,29 @@ def _strip(
         mesh.patterned([(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)], pattern)
 
 
+def _wheel_stop(mesh: Mesh, block: Block) -> None:
+    """The two faces of a wheel stop that are seen: towards the slot, and on top."""
+    (x, y, yaw), half, z = block.plan.center, block.plan.width / 2.0, block.top
+    # The stop's heading points away from the slot, along y.
+    into = -math.copysign(1.0, math.sin(yaw))
+    near, far = y + into * block.plan.length / 2.0, y - into * block.plan.length / 2.0
+    left, right = x + into * half, x - into * half
+    front = [(left, near, 0.0), (right, near, 0.0), (right, near, z), (left, near, z)]
+    top = [(left, near, z), (right, near, z), (right, far, z), (left, far, z)]
+    mesh.polygon(front, "concrete_side")
+    mesh.polygon(top, "stop")
+
+
 def _post(mesh: Mesh, x: float, y: float) -> None:
-    r = POST_RADIUS
+    """A lamp post on its plinth, with one arm that carries a lamp over each row."""
+    r, half_arm = POST_RADIUS, 1.6
     mesh.block((x - 0.25, y - 0.25, 0.15), (x + 0.25, y + 0.25, 0.8), "concrete_side", "concrete")
     mesh.block((x - r, y - r, 0.8), (x + r, y + r, POST_HEIGHT), "post")
-    # Two arms with lamps, one over each row.
+    low, high = (x - 0.14, y - half_arm, POST_HEIGHT - 0.1), (x + 0.14, y + half_arm, POST_HEIGHT)
+    mesh.block(low, high, "post")
+    z = POST_HEIGHT - 0.1
     for side in (-1.0, 1.0):
-        y0, y1 = sorted((y, y + side * 1.5))
-        mesh.block((x - 0.04, y0, POST_HEIGHT - 0.08), (x + 0.04, y1, POST_HEIGHT), "post")
-        y0, y1 = sorted((y + side * 1.0, y + side * 1.7))
-        mesh.block((x - 0.15, y0, POST_HEIGHT - 0.1), (x + 0.15, y1, POST_HEIGHT + 0.08), "post")
-        z = POST_HEIGHT - 0.11
+        y0, y1 = sorted((y + side * 0.9, y + side * half_arm))
         lens = [(x - 0.13, y1, z), (x + 0.13, y1, z), (x + 0.13, y0, z), (x - 0.13, y0, z)]
         mesh.polygon(lens, "lamp")
 
@@ -112,7 +139,7 @@ def _edges(lot: Lot) -> list[Piece]:
         (x, far, -y, y),
     ):
         meadow.polygon([(x0, y0, 0.0), (x1, y0, 0.0), (x1, y1, 0.0), (x0, y1, 0.0)], "grass")
-    pieces = [Piece("meadow", meadow, (0.0, 0.0), 2.0 * far)]
+    pieces = [Piece("meadow", meadow, (0.0, 0.0, 0.0), 2.0 * far, colour=GRASS)]
     walls = (
         ("north", (-x, y), (x, y), (0.0, 1.0)),
         ("south", (x, -y), (-x, -y), (0.0, -1.0)),
@@ -124,26 +151,23 @@ def _edges(lot: Lot) -> list[Piece]:
     return pieces
 
 
-def _edge(
-    start: tuple[float, float], end: tuple[float, float], out: tuple[float, float]
-) -> Mesh:
+def _edge(start: tuple[float, float], end: tuple[float, float], out: tuple[float, float]) -> Mesh:
     """Kerb and hedge along one side, seen from inside only; start to end turns clockwise."""
     mesh = Mesh()
-    length = math.dist(start, end)
-    count = round(length / 4.0)
-    for index in range(count):
-        a, b = (
-            np.array(start) + (np.array(end) - np.array(start)) * share / count
-            for share in (index, index + 1)
-        )
-        for inner, outer, z0, z1, pattern in (
-            (0.0, 0.3, 0.0, 0.15, "kerb"),
-            (1.2, 2.2, 0.0, 1.5, "leaves"),
-        ):
+    count = round(math.dist(start, end) / 7.0)
+    for inner, outer, top_z, pattern, pieces in (
+        (0.0, 0.3, 0.15, "kerb", 1),
+        (1.2, 2.2, 1.5, "leaves", count),
+    ):
+        for index in range(pieces):
+            a, b = (
+                np.array(start) + (np.array(end) - np.array(start)) * share / pieces
+                for share in (index, index + 1)
+            )
             p, q = a + inner * np.array(out), b + inner * np.array(out)
             r, s = b + outer * np.array(out), a + outer * np.array(out)
-            front = [(*p, z0), (*q, z0), (*q, z1), (*p, z1)]
-            top = [(*p, z1), (*q, z1), (*r, z1), (*s, z1)]
+            front = [(*p, 0.0), (*q, 0.0), (*q, top_z), (*p, top_z)]
+            top = [(*p, top_z), (*q, top_z), (*r, top_z), (*s, top_z)]
             mesh.patterned([_point(point) for point in front], pattern)
             mesh.patterned([_point(point) for point in top], pattern)
     return mesh
@@ -190,8 +214,8 @@ def _trees(lot: Lot) -> list[Piece]:
     random = np.random.default_rng(11)
     groups: dict[str, Mesh] = {}
     x, y = lot.half_length, lot.half_width
-    for index in range(26):
-        share = index / 26 * 2.0 * math.pi + float(random.uniform(-0.1, 0.1))
+    for index in range(20):
+        share = index / 20 * 2.0 * math.pi + float(random.uniform(-0.1, 0.1))
         reach = float(random.uniform(4.5, 10.0))
         cx, cy = (x + reach) * math.cos(share) * 1.15, (y + reach) * math.sin(share) * 1.15
         if abs(cx) < x + 3.5 and abs(cy) < y + 3.5:
@@ -204,12 +228,17 @@ def _trees(lot: Lot) -> list[Piece]:
 
 
 def _tree(mesh: Mesh, x: float, y: float, size: float) -> None:
-    """A trunk and a crown of two stacked hexagonal drums."""
-    mesh.block((x - 0.15, y - 0.15, 0.0), (x + 0.15, y + 0.15, 2.2 * size), "trunk")
-    rings = ((1.0, 1.8), (2.0, 3.0), (1.7, 4.4), (0.3, 5.6))
-    for (r0, z0), (r1, z1) in zip(rings, rings[1:], strict=False):
-        for index in range(6):
-            a, b = index * math.pi / 3.0, (index + 1) * math.pi / 3.0
+    """A trunk and a crown of two stacked pentagonal drums."""
+    trunk = [(x + 0.2 * math.cos(a), y + 0.2 * math.sin(a)) for a in (0.0, 2.1, 4.2, 0.0)]
+    for (ax, ay), (bx, by) in itertools.pairwise(trunk):
+        mesh.polygon(
+            [(ax, ay, 0.0), (bx, by, 0.0), (bx, by, 2.4 * size), (ax, ay, 2.4 * size)], "trunk"
+        )
+    corners = 5
+    rings = ((1.3, 1.8), (2.1, 3.4), (0.5, 5.5))
+    for (r0, z0), (r1, z1) in itertools.pairwise(rings):
+        for index in range(corners):
+            a, b = (2.0 * math.pi * (index + end) / corners for end in (0, 1))
             quad = [
                 (x + size * r * math.cos(angle), y + size * r * math.sin(angle), size * z)
                 for r, z, angle in ((r0, z0, a), (r0, z0, b), (r1, z1, b), (r1, z1, a))
@@ -218,7 +247,7 @@ def _tree(mesh: Mesh, x: float, y: float, size: float) -> None:
 
 
 def _piece(name: str, mesh: Mesh) -> Piece:
-    plan = np.array(mesh.vertices)[:, :2]
-    center = (plan.min(axis=0) + plan.max(axis=0)) / 2.0
-    radius = float(np.linalg.norm(plan - center, axis=1).max())
-    return Piece(name, mesh, (float(center[0]), float(center[1])), radius)
+    points = np.array(mesh.vertices)
+    center = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    radius = float(np.linalg.norm(points - center, axis=1).max())
+    return Piece(name, mesh, (float(center[0]), float(center[1]), float(center[2])), radius)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
-import numpy as np
 
 from helmsight.envs.parking.lot import Lot
 from helmsight.envs.parking.mujoco.model import (
@@ -124,7 +123,6 @@ class MujocoParkingSimulator:
     def render(self, cameras: Sequence[CameraSpec], depth: bool) -> CameraFrames:
         """Images of all cameras now; see `ParkingSimulator.render`."""
         world = self._loaded()
-        _check_cameras(cameras)
         if not self._rendering:
             raise RuntimeError("this simulator was made with render=False")
         if self._renderer is None or self._renderer.lot != world.lot:
@@ -169,14 +167,6 @@ class MujocoParkingSimulator:
             if kind is not None:
                 self._hit = kind
                 return
-
-
-def _check_cameras(cameras: Sequence[CameraSpec]) -> None:
-    if not cameras:
-        raise ValueError("render needs at least one camera, got none")
-    sizes = {(camera.width, camera.height) for camera in cameras}
-    if len(sizes) > 1:
-        raise ValueError(f"all cameras must have one size, got {sorted(sizes)}")
 
 
 def _build_world(lot: Lot) -> World:

@@ -48,28 +48,54 @@ def assets(lot: Lot, pieces: list[Piece]) -> str:
 {"".join(meshes)}"""
 
 
-def geom(name: str, mesh: str, material: str = "atlas", x: float = 0.0, group: int = 0) -> str:
-    """A drawn geom without collisions or mass."""
+def geom(
+    name: str,
+    mesh: str,
+    material: str | None = "atlas",
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    x: float = 0.0,
+    group: int = VISIBLE,
+) -> str:
+    """A drawn geom without collisions or mass. Without a material it is drawn a third faster."""
+    texture = f'material="{material}"' if material else ""
     return (
-        f'<geom name="{name}" type="mesh" mesh="{mesh}" material="{material}" rgba="1 1 1 1" '
-        f'pos="{x} 0 0" contype="0" conaffinity="0" mass="0" group="{group}"/>'
+        f'<geom name="{name}" type="mesh" mesh="{mesh}" {texture} pos="{x} 0 0" '
+        f'rgba="{colour[0]} {colour[1]} {colour[2]} 1" contype="0" conaffinity="0" mass="0" '
+        f'group="{group}"/>'
     )
 
 
-def world_geoms(pieces: list[Piece]) -> str:
-    """Ground and scenery as MJCF."""
+def surroundings(pieces: list[Piece]) -> str:
+    """Ground and scenery as the model's last body: what stands before them is drawn first."""
+    geoms = [
+        geom(
+            f"look:{piece.name}",
+            piece.name,
+            None if piece.colour else "atlas",
+            piece.colour or (1, 1, 1),
+        )
+        for piece in pieces
+    ]
     ground = geom("look:ground", "ground", "ground")
-    return ground + "".join(geom(f"look:{piece.name}", piece.name) for piece in pieces)
+    return f'<body name="surroundings">{"".join(geoms)}{ground}</body>'
 
 
 def car_geoms(index: int) -> str:
     """The parts of one parked car."""
-    return "".join(geom(f"{part}:{index}", part) for part in CAR_PARTS)
+    return "".join(
+        geom(f"{part}:{index}", part, None if part == "paint" else "atlas") for part in CAR_PARTS
+    )
 
 
 def ego_geoms() -> str:
     """The ego car as other cameras see it."""
     return "".join(
-        geom(f"ego_{part}", f"ego_{part}", x=EGO.center_offset, group=EGO_GROUP)
+        geom(
+            f"ego_{part}",
+            f"ego_{part}",
+            None if part == "paint" else "atlas",
+            x=EGO.center_offset,
+            group=EGO_GROUP,
+        )
         for part in ("paint", "trim")
     )
