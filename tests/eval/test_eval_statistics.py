@@ -1,0 +1,103 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helmsight.eval.statistics import (
+    clustered_mean_interval,
+    mcnemar_exact,
+    mean_interval,
+    paired_difference,
+    student_t_quantile,
+    wilson,
+)
+
+counts = st.integers(0, 200)
+
+
+@given(counts, counts)
+def test_a_wilson_interval_lies_in_the_unit_range_around_its_value(successes, failures):
+    interval = wilson(successes, successes + failures)
+    if interval.n == 0:
+        assert interval == (None, None, None, 0)
+    else:
+        assert 0.0 <= interval.low <= interval.value <= interval.high <= 1.0
+
+
+@given(st.integers(1, 200), st.data())
+def test_a_wilson_interval_mirrors_when_success_and_failure_swap(n, data):
+    successes = data.draw(st.integers(0, n))
+    one, other = wilson(successes, n), wilson(n - successes, n)
+    assert one.low == pytest.approx(1.0 - other.high, abs=1e-12)
+
+
+def test_a_wilson_interval_has_the_published_limits():
+    # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3: 81 of 263.
+    interval = wilson(81, 263)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
+
+
+def test_more_successes_than_trials_are_refused():
+    with pytest.raises(ValueError, match="5 successes in 4 trials"):
+        wilson(5, 4)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"), [(1, 12.7062), (2, 4.3027), (5, 2.5706), (10, 2.2281), (95, 1.9853)]
+)
+def test_student_t_quantiles_are_the_tabulated_ones(degrees, quantile):
+    assert student_t_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-5)
+
+
+def test_a_mean_interval_is_the_mean_and_its_standard_error_times_t():
+    interval = mean_interval([1.0, 2.0, 3.0, 4.0])
+    half = 3.182446 * math.sqrt(5.0 / 3.0) / 2.0
+    assert interval.value == 2.5
+    assert interval.high - interval.value == pytest.approx(half, rel=1e-6)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30), st.floats(0.1, 10.0))
+def test_a_mean_interval_scales_with_its_values(values, factor):
+    scaled = mean_interval([factor * value for value in values])
+    assert scaled.high == pytest.approx(mean_interval(values).scaled(factor).high, abs=1e-6)
+
+
+def test_one_value_has_a_mean_but_no_interval():
+    assert mean_interval([3.0]) == (3.0, None, None, 1)
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=2, max_size=30))
+def test_clusters_of_one_value_give_the_plain_mean_interval(values):
+    clustered = clustered_mean_interval([[value] for value in values])
+    assert clustered.high == pytest.approx(mean_interval(values).high, abs=1e-6)
+
+
+def test_repeating_a_value_within_its_cluster_adds_no_certainty():
+    once = clustered_mean_interval([[1.0], [2.0], [4.0]])
+    often = clustered_mean_interval([[1.0] * 50, [2.0] * 50, [4.0] * 50])
+    assert often.high == pytest.approx(once.high)
+
+
+def test_mcnemar_has_the_p_value_of_a_fair_coin():
+    assert mcnemar_exact(1, 8) == pytest.approx(2 * (1 + 9) / 2**9)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_does_not_care_which_came_first(first, second):
+    assert 0.0 < mcnemar_exact(first, second) == mcnemar_exact(second, first) <= 1.0
+
+
+def test_a_paired_difference_has_the_published_limits():
+    # Newcombe 1998, Statistics in Medicine 17:2635, table II: 36, 12, 2, 0 of 50.
+    interval = paired_difference(36, 12, 2, 0)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (0.0569, 0.3404)
+
+
+@given(counts, counts, counts, counts)
+def test_a_paired_difference_changes_sign_when_the_two_swap(both, first, second, neither):
+    one = paired_difference(both, first, second, neither)
+    other = paired_difference(both, second, first, neither)
+    if one.n > 0:
+        assert -1.0 <= one.low <= one.value + 1e-12 and one.value - 1e-12 <= one.high <= 1.0
+        assert one.low == pytest.approx(-other.high, abs=1e-12)
