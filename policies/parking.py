@@ -77,7 +77,7 @@ class ParkingPolicyConfig:
     chunk: int = 4
     steps_per_decision: int = 1
     width: int = 64
-    attention_heads: int = 4
+    attention_heads: int = 2
     image_channels: int = 48
     image_blocks: int = 2
     fusion_layers: int = 1
