@@ -23,7 +23,7 @@ from helmsight.training.collection.progress import CollectionDisplay
 from helmsight.training.collection.recording import collection_embodiment, parking_features
 from helmsight.training.collection.settings import CollectionSettings, remember
 from helmsight.training.collection.worker import AttemptResult, run_attempt, start_workers
-from helmsight.training.dataset.format import COLLECTION_LOG_PATH, INFO_PATH
+from helmsight.training.dataset.format import COLLECTION_LOG_PATH, INFO_PATH, Features
 from helmsight.training.dataset.writer import DatasetWriter
 
 SUMMARY_FILE = "summary.json"
@@ -113,15 +113,17 @@ def _open_data_set(settings: CollectionSettings, fresh: bool) -> DatasetWriter:
     if fresh:
         return DatasetWriter.create(settings.out, features, embodiment.rate_hz, embodiment)
     writer = DatasetWriter.open(settings.out)
-    if writer.features != features:
-        differing = sorted(
-            key
-            for key in writer.features.keys() | features.keys()
-            if writer.features.get(key) != features.get(key)
-        )
+    ours, theirs = _shapes(features), _shapes(writer.features)
+    differing = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+    if differing:
         writer.close()
         raise ValueError(f"the data set in {settings.out} differs in {', '.join(differing)}")
     return writer
+
+
+def _shapes(features: Features) -> dict[str, tuple[Any, ...]]:
+    """What makes features the same; a video's also tell its encoding once there is one."""
+    return {key: (entry["dtype"], *entry["shape"]) for key, entry in features.items()}
 
 
 def _collect_missing(

@@ -42,7 +42,7 @@ class CollectionDisplay:
 
     def say(self, text: str) -> None:
         """Print a line, above the bar where it is shown."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> CollectionDisplay:
         self._start = time.monotonic()

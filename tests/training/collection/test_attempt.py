@@ -1,0 +1,67 @@
+"""Attempts: pure functions of (seed, round, number)."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from helmsight.training.collection.attempt import draw_attempt
+from helmsight.training.collection.settings import CollectionSettings
+
+
+def settings(**options):
+    return CollectionSettings(out=Path("unused"), episodes=1, **options)
+
+
+def test_an_attempt_depends_on_seed_round_and_number_alone():
+    one = draw_attempt(settings(workers=1), 7)
+    assert one == draw_attempt(settings(workers=4), 7)
+    assert one.index != draw_attempt(settings(seed=1), 7).index
+    assert one.index != draw_attempt(settings(round=2), 7).index
+    assert one.index != draw_attempt(settings(), 8).index
+
+
+def test_the_shares_of_family_approach_and_disturbance_are_kept():
+    wanted = settings(
+        families={"standard": 1.0, "cluttered": 3.0},
+        approaches={"reverse": 0.8, "forward": 0.2},
+        disturbed=0.3,
+    )
+    attempts = [draw_attempt(wanted, number) for number in range(1000)]
+    families = Counter(attempt.family for attempt in attempts)
+    approaches = Counter(attempt.approach for attempt in attempts)
+    modes = Counter(attempt.mode for attempt in attempts)
+    assert families["cluttered"] == pytest.approx(750, abs=60)
+    assert approaches["forward"] == pytest.approx(200, abs=60)
+    assert modes["disturbed"] == pytest.approx(300, abs=60)
+    assert modes["handover"] == 0
+
+
+def test_with_a_policy_every_attempt_is_a_handover_within_13_seconds():
+    attempts = [draw_attempt(settings(policy=Path("p")), number) for number in range(200)]
+    assert {attempt.mode for attempt in attempts} == {"handover"}
+    times = [attempt.handover_time for attempt in attempts]
+    assert 0.0 <= min(times) < 1.0
+    assert 12.0 < max(times) <= 13.0
+
+
+def test_collections_draw_from_the_training_split_only():
+    assert draw_attempt(settings(), 3).scenario().split == "train"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"families": {"lunar": 1.0}}, "families: unknown lunar; known are standard, cluttered"),
+        ({"families": {"standard": 0.0}}, "families must be shares"),
+        ({"approaches": {"reverse": -1.0}}, "approaches must be shares"),
+        ({"disturbed": 1.5}, r"disturbed must be a share in \[0, 1\], got 1.5"),
+        ({"workers": -1}, "workers must be a whole number of 0 or more, got -1"),
+        ({"image_size": 100}, "image_size must be a multiple of 16, got 100"),
+        ({"cameras": "one"}, "unknown camera rig 'one'"),
+        ({"simulator": "unreal"}, "unknown simulator 'unreal'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        settings(**options)
