@@ -28,8 +28,8 @@ BOX_LENGTH = BOX_WIDTH = 0.6
 BOX_HEIGHT = 1.0
 # What boxes leave free, or no car could get past them and turn into the slot: a straight lane along
 # the aisle, and before the slot an area that is wider than it and deep enough to turn in.
-BOX_LANE = 3.4
-MOUTH_DEPTH, MOUTH_EXTRA_WIDTH = 5.0, 2.0
+BOX_LANE = 3.0
+MOUTH_DEPTH, MOUTH_EXTRA_WIDTH = 4.4, 1.0
 CAR_LENGTH, CAR_WIDTH = 4.6, 1.9
 CAR_COLOURS: tuple[Colour, ...] = (
     (0.75, 0.76, 0.78),

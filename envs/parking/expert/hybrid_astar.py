@@ -37,7 +37,7 @@ STEER_CHANGE_COST = 0.25  # from straight to full lock
 # clearance, much below the safe one, so that one search finds the narrow way only where it must.
 COMFORTABLE_CLEARANCE, COMFORT_COST = 0.7, 1.0
 SAFE_CLEARANCE, SAFETY_COST = 0.35, 8.0
-HEURISTIC_WEIGHT = 1.3
+HEURISTIC_WEIGHT = 1.1
 TAIL = 2.0
 SHORT_TAILS = (TAIL, 1.0, 0.4)
 SHORT_TAIL_COST = 0.5  # a metre that the tail is shorter
