@@ -150,7 +150,7 @@ def far_mesh() -> Mesh:
     mesh.polygon(roof, "paint")
     for index in range(4):
         following = (index + 1) % 4
-        mesh.polygon([base[index], base[following], roof[following], roof[index]], "glass")
+        mesh.polygon([base[index], base[following], roof[following], roof[index]], "far_glass")
     return mesh
 
 

@@ -46,8 +46,8 @@ MATERIALS = {
     "old_asphalt": Material((142, 138, 131), 10.0, 9.0, 40, 14, 45),
     "fresh_asphalt": Material((76, 76, 78), 8.0, 4.0, 3, 2, 20),
     "concrete": Material((190, 186, 176), 5.0, 8.0, 12, 5, 35),
-    "brick": Material((158, 104, 84), 7.0, 7.0, 0, 4, 30),
-    "wet_asphalt": Material((58, 60, 66), 6.0, 4.0, 12, 6, 10),
+    "brick": Material((172, 116, 94), 7.0, 7.0, 0, 4, 30),
+    "wet_asphalt": Material((72, 75, 82), 6.0, 4.0, 12, 6, 10),
 }
 
 
@@ -187,7 +187,7 @@ def _puddles(image: Field, random: np.random.Generator) -> None:
     depth = _noise(random, height, width, 90) + 0.4 * _noise(random, height, width, 30)
     water = cv2.GaussianBlur(np.clip((depth - 0.7) * 4.0, 0.0, 0.8), (0, 0), 2.0)[..., None]
     image *= 1.0 - water
-    image += water * np.array((112.0, 122.0, 136.0), np.float32)
+    image += water * np.array((126.0, 136.0, 150.0), np.float32)
 
 
 PATTERNS: dict[str, Callable[[Field, np.random.Generator], None]] = {

@@ -18,6 +18,7 @@ CELL = 16
 PLAIN = {
     "paint": (255, 255, 255),
     "glass": (38, 46, 54),
+    "far_glass": (62, 72, 82),
     "tyre": (22, 22, 23),
     "rim": (150, 152, 155),
     "headlight": (245, 243, 225),
@@ -161,11 +162,12 @@ class Mesh:
             (first, first + index, first + index + 1) for index in range(1, len(points) - 1)
         )
 
-    def mjcf(self, name: str) -> str:
+    def mjcf(self, name: str, scale: Point = (1.0, 1.0, 1.0)) -> str:
         """The mesh as an MJCF asset."""
         # Shell inertia: open surfaces have no volume, and the compiler insists on a mass.
         return (
-            f'<mesh name="{name}" inertia="shell" vertex="{_text(self.vertices)}" '
+            f'<mesh name="{name}" scale="{_text([scale])}" inertia="shell" '
+            f'vertex="{_text(self.vertices)}" '
             f'normal="{_text(self.normals)}" texcoord="{_text(self.texture_coordinates)}" '
             f'face="{_text(self.faces)}"/>'
         )

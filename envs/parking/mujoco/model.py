@@ -1,4 +1,4 @@
-"""The MuJoCo model of a lot and its ego car, built once a lot and reused over scenarios.
+"""The physics of a lot and its ego car as a MuJoCo model, compiled once and reused.
 
 Parked cars and boxes are mocap bodies, one each: moving a geom of the world body instead silently
 misses collisions. The ego car is a free body on four sphere wheels; cylinder wheels slip by
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import mujoco
 
 from helmsight.envs.parking.lot import Lot
-from helmsight.envs.parking.mujoco import visuals
 from helmsight.envs.parking.mujoco.furniture import Block, blocks
-from helmsight.envs.parking.mujoco.scenery import scenery
+from helmsight.envs.parking.mujoco.obstacles import MAX_BOXES, MAX_CARS, mocap_bodies
 from helmsight.envs.parking.scenario import (
     BOX_HEIGHT,
     BOX_LENGTH,
@@ -26,10 +25,6 @@ from helmsight.envs.parking.scenario import (
 from helmsight.envs.parking.vehicle import EGO
 
 TIMESTEP = 0.01
-MAX_CARS = 64
-MAX_BOXES = 4
-# Mocap bodies without a use in the scenario wait here, out of everybody's reach.
-PARKED_AWAY = -100.0
 
 BODY_MASS, WHEEL_MASS, WHEEL_RADIUS, TRACK = 1650.0, 35.0, 0.34, 1.6
 # Below the hull the car's ground clearance: wheel stops and kerbs meet the wheels alone.
@@ -72,47 +67,30 @@ def _kind(name: str) -> str | None:
 
 
 def _mjcf(lot: Lot) -> str:
-    pieces = scenery(lot)
     furniture = "\n".join(_block(block, index) for index, block in enumerate(blocks(lot)))
-    cars = "\n".join(
-        _mocap(f"car:{index}", CAR_LENGTH, CAR_WIDTH, PARKED_CAR_HEIGHT, visuals.car_geoms(index))
+    cars = [
+        _upright_box("car", index, CAR_LENGTH, CAR_WIDTH, PARKED_CAR_HEIGHT)
         for index in range(MAX_CARS)
-    )
-    boxes = "\n".join(
-        _mocap(
-            f"box:{index}",
-            BOX_LENGTH,
-            BOX_WIDTH,
-            BOX_HEIGHT,
-            visuals.geom(f"cardboard:{index}", "box"),
-        )
-        for index in range(MAX_BOXES)
-    )
+    ]
+    boxes = [
+        _upright_box("box", index, BOX_LENGTH, BOX_WIDTH, BOX_HEIGHT) for index in range(MAX_BOXES)
+    ]
     return f"""
 <mujoco model="parking">
   <compiler angle="radian" autolimits="true"/>
   <option timestep="{TIMESTEP}" integrator="implicitfast"/>
-  <visual>
-    <headlight active="0"/>
-    <quality offsamples="0" numslices="8" numstacks="4" numquads="1"/>
-  </visual>
   <default>
-    <geom group="{visuals.HIDDEN}"/>
     <default class="block"><geom type="box" contype="{HIGH}" conaffinity="0"/></default>
     <default class="wheel">
       <geom type="sphere" size="{WHEEL_RADIUS}" mass="{WHEEL_MASS}" contype="0"
             conaffinity="{GROUND | LOW}" friction="1.0"/>
     </default>
   </default>
-  <asset>{visuals.assets(lot, pieces)}</asset>
   <worldbody>
-    <light name="sun" type="directional" castshadow="false" specular="0 0 0"/>
     <geom name="ground" type="plane" size="0 0 1" contype="{GROUND}" conaffinity="0"/>
     {furniture}
-    {cars}
-    {boxes}
+    {mocap_bodies(cars, boxes)}
     {_ego()}
-    {visuals.surroundings(pieces)}
   </worldbody>
   <actuator>
     <position name="steer_left" joint="steer_left" kp="8000" kv="500"/>
@@ -133,12 +111,10 @@ def _block(block: Block, index: int) -> str:
     )
 
 
-def _mocap(name: str, length: float, width: float, height: float, looks: str) -> str:
-    """A movable obstacle; its body's origin lies on the ground below its middle."""
+def _upright_box(kind: str, index: int, length: float, width: float, height: float) -> str:
     return (
-        f'<body name="{name}" mocap="true" pos="0 0 {PARKED_AWAY}">'
-        f'<geom name="{name}" class="block" pos="0 0 {height / 2.0}" '
-        f'size="{length / 2.0} {width / 2.0} {height / 2.0}"/>{looks}</body>'
+        f'<geom name="{kind}:{index}" class="block" pos="0 0 {height / 2.0}" '
+        f'size="{length / 2.0} {width / 2.0} {height / 2.0}"/>'
     )
 
 
@@ -162,7 +138,6 @@ def _ego() -> str:
   <geom name="hull" type="box" pos="{EGO.center_offset} 0 {CLEARANCE + hull_height / 2.0}"
         size="{EGO.length / 2.0} {EGO.width / 2.0} {hull_height / 2.0}"
         contype="0" conaffinity="{HIGH}" mass="0"/>
-  {visuals.ego_geoms()}
   {_wheel("front_left", EGO.wheelbase, TRACK / 2.0)}
   {_wheel("front_right", EGO.wheelbase, -TRACK / 2.0)}
   {_wheel("rear_left", 0.0, TRACK / 2.0)}

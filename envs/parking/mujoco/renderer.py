@@ -21,9 +21,11 @@ from helmsight.envs.parking.mujoco.camera_rig import CameraRig
 from helmsight.envs.parking.mujoco.gl import make_context
 from helmsight.envs.parking.mujoco.ground_light import lit_ground, sun_direction
 from helmsight.envs.parking.mujoco.mesh import atlas
+from helmsight.envs.parking.mujoco.obstacles import place, place_obstacles
 from helmsight.envs.parking.mujoco.scene_index import SceneIndex
+from helmsight.envs.parking.mujoco.scenery import scenery
 from helmsight.envs.parking.mujoco.sky import sky_image
-from helmsight.envs.parking.mujoco.visuals import EGO_GROUP, VISIBLE
+from helmsight.envs.parking.mujoco.visuals import EGO_MOCAP, build_visual_model
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import CameraFrames
 from helmsight.envs.spec import CameraSpec
@@ -33,10 +35,13 @@ MAX_GEOMS = 600
 
 
 class TiledRenderer:
-    """Draws one lot's model. Owns an OpenGL context: `close` it before making another."""
+    """Draws scenarios on one lot. Owns an OpenGL context: `close` it before making another."""
 
-    def __init__(self, model: mujoco.MjModel, lot: Lot) -> None:
-        self._model, self.lot = model, lot
+    def __init__(self, lot: Lot) -> None:
+        self.lot = lot
+        pieces = scenery(lot)
+        model = self._model = build_visual_model(lot, pieces)
+        self._data = mujoco.MjData(model)
         self._textures = {name: model.texture(name).id for name in ("ground", "atlas")}
         self._fill_texture("atlas", atlas())
         self._gl = make_context(64, 64)
@@ -50,16 +55,13 @@ class TiledRenderer:
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         for flag in ("FOG", "CULL_FACE"):
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 1
-        self._options = mujoco.MjvOption()
-        self._options.geomgroup[:] = 0
-        self._options.geomgroup[[VISIBLE, EGO_GROUP]] = 1
-        self._index = SceneIndex(model, lot)
+        self._index = SceneIndex(model, pieces)
         self._rig: CameraRig | None = None
         self._raw_colour = np.empty((0, 0, 3), np.uint8)
         self._raw_depth = np.empty((0, 0), np.float32)
 
-    def load(self, scenario: Scenario, data: mujoco.MjData) -> None:
-        """Dress the model as the scenario looks. `data` has the scenario's bodies in place."""
+    def load(self, scenario: Scenario) -> None:
+        """Put up the scenario's cars and boxes and dress everything as it looks."""
         self._gl.make_current()
         self._scenario = scenario
         self._index.load(scenario)
@@ -73,13 +75,13 @@ class TiledRenderer:
             looks.haze_distance,
         )
         self._noise = CameraNoise(scenario.seed, looks.camera_noise)
-        self._update_scene(data)
+        place_obstacles(self._data, scenario)
+        self._update_scene()
         self._sky: NDArray[np.uint8] | None = None
         self._proven = False
 
     def render(
         self,
-        data: mujoco.MjData,
         vehicle: Pose,
         cameras: Sequence[CameraSpec],
         depth: bool,
@@ -91,7 +93,8 @@ class TiledRenderer:
         self._gl.make_current()
         self._make_room(count * height, width)
         if any(rig.sees_ego):
-            self._update_scene(data)
+            place(self._data, EGO_MOCAP, vehicle)
+            self._update_scene()
         visible = self._index.visible(rig, vehicle)
         viewport = mujoco.MjrRect(0, 0, width, height)
         for index, (position, rotation) in enumerate(zip(*rig.place(vehicle), strict=True)):
@@ -140,12 +143,12 @@ class TiledRenderer:
         looks = self._scenario.appearance
         return looks.camera_gain * np.array(looks.camera_white_balance)
 
-    def _update_scene(self, data: mujoco.MjData) -> None:
-        mujoco.mj_kinematics(self._model, data)
+    def _update_scene(self) -> None:
+        mujoco.mj_kinematics(self._model, self._data)
         mujoco.mjv_updateScene(
             self._model,
-            data,
-            self._options,
+            self._data,
+            mujoco.MjvOption(),
             None,
             mujoco.MjvCamera(),
             mujoco.mjtCatBit.mjCAT_ALL.value,
@@ -192,12 +195,8 @@ class TiledRenderer:
     def _make_room(self, height: int, width: int) -> None:
         if self._raw_colour.shape[:2] == (height, width):
             return
-        if height > self._context.offHeight or width > self._context.offWidth:
-            mujoco.mjr_resizeOffscreen(
-                max(width, self._context.offWidth),
-                max(height, self._context.offHeight),
-                self._context,
-            )
+        # Exactly as large as needed: clearing and drawing cost by the buffer's whole size.
+        mujoco.mjr_resizeOffscreen(width, height, self._context)
         self._raw_colour = np.empty((height, width, 3), np.uint8)
         self._raw_depth = np.empty((height, width), np.float32)
 

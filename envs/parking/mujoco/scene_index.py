@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.lot import Lot
 from helmsight.envs.parking.mujoco.camera_rig import CameraRig
-from helmsight.envs.parking.mujoco.scenery import scenery
-from helmsight.envs.parking.mujoco.visuals import CAR_PARTS
+from helmsight.envs.parking.mujoco.scenery import Piece
+from helmsight.envs.parking.mujoco.visuals import CAR_PARTS, EGO_PARTS
 from helmsight.envs.parking.scenario import BOX_HEIGHT, Scenario
 
 # Cars nearer than this show all their parts, farther ones a dozen faces, the farthest nothing.
-DETAILED_WITHIN = 9.0
+DETAILED_WITHIN = 8.5
 CARS_WITHIN = 40.0
 CAR_SPHERE = (0.7, 2.6)
 BOX_SPHERE = (BOX_HEIGHT / 2.0, 0.66)
@@ -32,9 +31,9 @@ EVERYWHERE = (-1.0, math.inf)
 class SceneIndex:
     """Knows the drawn geoms of a model as spheres with a range of distances to be drawn at."""
 
-    def __init__(self, model: mujoco.MjModel, lot: Lot) -> None:
+    def __init__(self, model: mujoco.MjModel, pieces: list[Piece]) -> None:
         self._model = model
-        self._pieces = scenery(lot)
+        self._pieces = pieces
 
     def load(self, scenario: Scenario) -> None:
         """Give cars and boxes their colours, and remember where everything is."""
@@ -72,9 +71,7 @@ class SceneIndex:
             scene.geoms[slot].type = HIDDEN_TYPE
         scene.geoms[slots[self._model.geom("look:ground").id]].type = MESH_TYPE
         self._geoms = [scene.geoms[slots[self._model.geom(name).id]] for name in self._names]
-        self._ego = [
-            scene.geoms[slots[self._model.geom(name).id]] for name in ("ego_paint", "ego_trim")
-        ]
+        self._ego = [scene.geoms[slots[self._model.geom(name).id]] for name in EGO_PARTS]
         self._shown = np.zeros(len(self._names), bool)
 
     def visible(self, rig: CameraRig, vehicle: Pose) -> NDArray[np.bool_]:

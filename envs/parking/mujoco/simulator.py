@@ -10,13 +10,11 @@ import mujoco
 
 from helmsight.envs.parking.lot import Lot
 from helmsight.envs.parking.mujoco.model import (
-    MAX_BOXES,
-    MAX_CARS,
-    PARKED_AWAY,
     TIMESTEP,
     Indices,
     build_model,
 )
+from helmsight.envs.parking.mujoco.obstacles import check_room, place_obstacles
 from helmsight.envs.parking.mujoco.renderer import TiledRenderer
 from helmsight.envs.parking.mujoco.vehicle_dynamics import STEPS_A_CHECK, Drivetrain, read_state
 from helmsight.envs.parking.scenario import Scenario
@@ -70,11 +68,7 @@ class MujocoParkingSimulator:
         Raises ValueError for more cars or boxes than the model holds.
         """
         self._refuse_if_closed()
-        if len(scenario.cars) > MAX_CARS or len(scenario.boxes) > MAX_BOXES:
-            raise ValueError(
-                f"a scenario holds at most {MAX_CARS} cars and {MAX_BOXES} boxes, "
-                f"got {len(scenario.cars)} and {len(scenario.boxes)}"
-            )
+        check_room(scenario)
         if scenario.lot not in self._worlds:
             self._worlds[scenario.lot] = _build_world(scenario.lot)
         world = self._world = self._worlds[scenario.lot]
@@ -82,7 +76,7 @@ class MujocoParkingSimulator:
         self._dressed = False
         mujoco.mj_resetData(world.model, world.data)
         world.drivetrain.release()
-        _place_obstacles(world, scenario)
+        place_obstacles(world.data, scenario)
         _place_ego(world, scenario)
         mujoco.mj_forward(world.model, world.data)
         self._hit: str | None = None
@@ -127,11 +121,11 @@ class MujocoParkingSimulator:
             raise RuntimeError("this simulator was made with render=False")
         if self._renderer is None or self._renderer.lot != world.lot:
             self._free_renderer()
-            self._renderer = TiledRenderer(world.model, world.lot)
+            self._renderer = TiledRenderer(world.lot)
         if not self._dressed:
-            self._renderer.load(self._scenario, world.data)
+            self._renderer.load(self._scenario)
             self._dressed = True
-        return self._renderer.render(world.data, self._state.pose, cameras, depth, self._steps)
+        return self._renderer.render(self._state.pose, cameras, depth, self._steps)
 
     def close(self) -> None:
         """Free the physics and the OpenGL context. Closing twice is harmless."""
@@ -191,15 +185,3 @@ def _place_ego(world: World, scenario: Scenario) -> None:
         0.0,
         math.sin(half),
     )
-
-
-def _place_obstacles(world: World, scenario: Scenario) -> None:
-    """Put cars and boxes where the scenario has them and the rest of the mocap bodies away."""
-    position, rotation = world.data.mocap_pos, world.data.mocap_quat
-    position[:] = (0.0, 0.0, PARKED_AWAY)
-    rotation[:] = (1.0, 0.0, 0.0, 0.0)
-    poses = {index: car.pose for index, car in enumerate(scenario.cars)}
-    poses |= {MAX_CARS + index: box.pose for index, box in enumerate(scenario.boxes)}
-    for index, pose in poses.items():
-        position[index] = (pose.x, pose.y, 0.0)
-        rotation[index] = (math.cos(pose.yaw / 2.0), 0.0, 0.0, math.sin(pose.yaw / 2.0))

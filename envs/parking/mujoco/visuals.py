@@ -1,42 +1,59 @@
-"""The visible half of the model: textures, meshes and geoms that take no part in collisions.
+"""The model that is drawn: textures, meshes and mocap bodies, with no physics in it.
 
-Geoms of group `VISIBLE` are drawn, the ego car's (`EGO_GROUP`) for cameras outside it alone;
-colliders (`HIDDEN`) never.
+It is apart from the model that is driven, so that neither pays for the other.
 """
 
 from __future__ import annotations
+
+import mujoco
 
 from helmsight.envs.parking.lot import Lot
 from helmsight.envs.parking.mujoco.car_mesh import far_mesh, paint_mesh, trim_mesh
 from helmsight.envs.parking.mujoco.ground import texture_size
 from helmsight.envs.parking.mujoco.mesh import ATLAS_SIZE, Mesh
+from helmsight.envs.parking.mujoco.obstacles import MAX_BOXES, MAX_CARS, mocap_bodies
 from helmsight.envs.parking.mujoco.scenery import Piece, ground_mesh
 from helmsight.envs.parking.scenario import BOX_HEIGHT, BOX_LENGTH, BOX_WIDTH, CAR_LENGTH, CAR_WIDTH
 from helmsight.envs.parking.vehicle import EGO
 
-VISIBLE, EGO_GROUP, HIDDEN = 0, 1, 3
 CAR_PARTS = ("paint", "trim", "far")
+EGO_PARTS = ("ego_paint", "ego_trim")
+# The ego car's mocap body comes after the obstacles'.
+EGO_MOCAP = MAX_CARS + MAX_BOXES
 
 
-def box_mesh() -> Mesh:
-    """A box of white cardboard on the ground, to be tinted."""
-    x, y = BOX_LENGTH / 2.0, BOX_WIDTH / 2.0
-    mesh = Mesh()
-    mesh.block((-x, -y, 0.0), (x, y, BOX_HEIGHT), "paint", pattern="cardboard")
-    return mesh
+def build_visual_model(lot: Lot, pieces: list[Piece]) -> mujoco.MjModel:
+    """Compile what is drawn of a lot; textures stay blank until the renderer fills them."""
+    cars = [
+        "".join(_geom(f"{part}:{index}", part) for part in CAR_PARTS) for index in range(MAX_CARS)
+    ]
+    boxes = [_geom(f"cardboard:{index}", "box") for index in range(MAX_BOXES)]
+    ego = "".join(_geom(part, part, x=EGO.center_offset) for part in EGO_PARTS)
+    # What stands before the ground is drawn first, so that no pixel of ground is drawn in vain.
+    surroundings = "".join(_scenery_geom(piece) for piece in pieces)
+    return mujoco.MjModel.from_xml_string(f"""
+<mujoco model="parking_pictures">
+  <visual><headlight active="0"/><quality offsamples="0"/></visual>
+  <asset>{_assets(lot, pieces)}</asset>
+  <worldbody>
+    <light name="sun" type="directional" castshadow="false" specular="0 0 0"/>
+    {mocap_bodies(cars, boxes)}
+    <body name="ego" mocap="true">{ego}</body>
+    <body name="surroundings">{surroundings}{_geom("look:ground", "ground", "ground")}</body>
+  </worldbody>
+</mujoco>""")
 
 
-def assets(lot: Lot, pieces: list[Piece]) -> str:
-    """Textures (blank until the renderer fills them), materials and meshes as MJCF."""
+def _assets(lot: Lot, pieces: list[Piece]) -> str:
     height, width = texture_size(lot)
-    scale = f"{EGO.length / CAR_LENGTH:.4f} {EGO.width / CAR_WIDTH:.4f} 1"
+    scale = (EGO.length / CAR_LENGTH, EGO.width / CAR_WIDTH, 1.0)
     meshes = [
         paint_mesh().mjcf("paint"),
         trim_mesh().mjcf("trim"),
         far_mesh().mjcf("far"),
-        paint_mesh().mjcf("ego_paint").replace("<mesh ", f'<mesh scale="{scale}" '),
-        trim_mesh().mjcf("ego_trim").replace("<mesh ", f'<mesh scale="{scale}" '),
-        box_mesh().mjcf("box"),
+        paint_mesh().mjcf("ego_paint", scale),
+        trim_mesh().mjcf("ego_trim", scale),
+        _box_mesh().mjcf("box"),
         ground_mesh(lot).mjcf("ground"),
         *(piece.mesh.mjcf(piece.name) for piece in pieces),
     ]
@@ -48,54 +65,30 @@ def assets(lot: Lot, pieces: list[Piece]) -> str:
 {"".join(meshes)}"""
 
 
-def geom(
+def _box_mesh() -> Mesh:
+    """A box of white cardboard on the ground, to be tinted."""
+    x, y = BOX_LENGTH / 2.0, BOX_WIDTH / 2.0
+    mesh = Mesh()
+    mesh.block((-x, -y, 0.0), (x, y, BOX_HEIGHT), "paint", pattern="cardboard")
+    return mesh
+
+
+def _scenery_geom(piece: Piece) -> str:
+    return _geom(f"look:{piece.name}", piece.name, None if piece.colour else "atlas", piece.colour)
+
+
+def _geom(
     name: str,
     mesh: str,
     material: str | None = "atlas",
-    colour: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    colour: tuple[float, float, float] | None = None,
     x: float = 0.0,
-    group: int = VISIBLE,
 ) -> str:
-    """A drawn geom without collisions or mass. Without a material it is drawn a third faster."""
-    texture = f'material="{material}"' if material else ""
+    """A drawn geom. Without a texture it is cheaper, so plain meshes go without."""
+    plain = material is None or mesh.endswith("paint")
+    red, green, blue = colour or (1.0, 1.0, 1.0)
     return (
-        f'<geom name="{name}" type="mesh" mesh="{mesh}" {texture} pos="{x} 0 0" '
-        f'rgba="{colour[0]} {colour[1]} {colour[2]} 1" contype="0" conaffinity="0" mass="0" '
-        f'group="{group}"/>'
-    )
-
-
-def surroundings(pieces: list[Piece]) -> str:
-    """Ground and scenery as the model's last body: what stands before them is drawn first."""
-    geoms = [
-        geom(
-            f"look:{piece.name}",
-            piece.name,
-            None if piece.colour else "atlas",
-            piece.colour or (1, 1, 1),
-        )
-        for piece in pieces
-    ]
-    ground = geom("look:ground", "ground", "ground")
-    return f'<body name="surroundings">{"".join(geoms)}{ground}</body>'
-
-
-def car_geoms(index: int) -> str:
-    """The parts of one parked car."""
-    return "".join(
-        geom(f"{part}:{index}", part, None if part == "paint" else "atlas") for part in CAR_PARTS
-    )
-
-
-def ego_geoms() -> str:
-    """The ego car as other cameras see it."""
-    return "".join(
-        geom(
-            f"ego_{part}",
-            f"ego_{part}",
-            None if part == "paint" else "atlas",
-            x=EGO.center_offset,
-            group=EGO_GROUP,
-        )
-        for part in ("paint", "trim")
+        f'<geom name="{name}" type="mesh" mesh="{mesh}" pos="{x} 0 0" '
+        f'rgba="{red} {green} {blue} 1" contype="0" conaffinity="0" mass="0" '
+        + ("/>" if plain else f'material="{material}"/>')
     )
