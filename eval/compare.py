@@ -71,8 +71,8 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(first: Path, second: Path, out: Path) -> Comparison:
-    """Compare two evaluation folders; writes `summary.json` and `compare.html` into `out`.
+def compare(first: Path, second: Path, out: Path | None = None) -> Comparison:
+    """Compare two evaluation folders; writes `summary.json` and `compare.html` into `out`, if any.
 
     Raises FileNotFoundError for a folder that holds no evaluation, and ValueError when the two did
     not run the same episodes of the same world or hold episodes that ended in an error.
@@ -81,10 +81,11 @@ def compare(first: Path, second: Path, out: Path) -> Comparison:
     _refuse_other_world(Path(first), Path(second))
     _refuse_other_episodes(a, b)
     comparison = _compare(str(first), str(second), a, b)
-    Path(out).mkdir(parents=True, exist_ok=True)
-    text = json.dumps(comparison.to_dict(), indent=2, allow_nan=False)
-    write_atomically(Path(out) / "summary.json", text + "\n")
-    _write_page(Path(out) / "compare.html", comparison, next(iter(a.values())))
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(comparison.to_dict(), indent=2, allow_nan=False)
+        write_atomically(Path(out) / "summary.json", text + "\n")
+        _write_page(Path(out) / "compare.html", comparison, next(iter(a.values())))
     return comparison
 
 

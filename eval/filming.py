@@ -48,7 +48,7 @@ def make_films(
     if not chosen:
         return FilmSet()
     done: dict[int, Film] = {}
-    with ProgressReporter("Filming", len(chosen)) as progress:
+    with ProgressReporter("Filming", len(chosen), success="as recorded") as progress:
         for job, film in run([FilmJob(record) for record in chosen]):
             if isinstance(film, Film):
                 done[job.record.episode] = film

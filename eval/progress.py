@@ -18,7 +18,10 @@ from rich.progress import (
 class ProgressReporter:
     """A progress bar on standard error that also counts successes and errors."""
 
-    def __init__(self, title: str, total: int, completed: int = 0) -> None:
+    def __init__(
+        self, title: str, total: int, completed: int = 0, success: str = "succeeded"
+    ) -> None:
+        self._success = success
         self._successes = self._failures = self._errors = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -53,7 +56,7 @@ class ProgressReporter:
         else:
             self._failures += 1
         ran = self._successes + self._failures
-        tally = f"{self._successes}/{ran} succeeded" if ran else ""
+        tally = f"{self._successes}/{ran} {self._success}" if ran else ""
         if self._errors:
             tally += f", {self._errors} errors"
         self._progress.update(self._task, advance=1, tally=tally)

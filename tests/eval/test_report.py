@@ -71,8 +71,8 @@ def test_tiles_come_worst_first(tmp_path):
 
 
 def test_text_from_outside_is_escaped(tmp_path):
-    page = written(tmp_path, [EpisodeRecord(episode=0, error="<b>&lost")], policy="<img>")
-    assert "<b>&" not in page and "<img>" not in page
+    page = written(tmp_path, [EpisodeRecord(episode=0, error="<i>&lost")], policy="<img>")
+    assert "<i>&" not in page and "<img>" not in page
     assert "helmsight eval &lt;x&gt;" in page
 
 
