@@ -15,8 +15,9 @@ from helmsight.envs.parking.expert.path_tracker import PathTracker
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 
-# Clearance asked of a plan in metres; the next is tried where no plan keeps one.
-MARGINS = (0.15, 0.08)
+# Least clearance of a plan in metres and the nodes that the search may expand for it; the next is
+# tried where no plan is found. Plans keep much more where there is room.
+ATTEMPTS = ((0.15, 2500), (0.08, 15_000))
 # Farther off its path than this the car plans anew.
 OFF_PATH_DISTANCE = 0.3
 OFF_PATH_YAW = math.radians(12.0)
@@ -46,7 +47,7 @@ class ParkingExpert:
         self.scenario = scenario
         self.goal: Pose = parking_goal(scenario)
         self.path: Path | None = None
-        self.margin = MARGINS[0]
+        self.margin = ATTEMPTS[0][0]
         self._clearances = ClearanceMap(scenario)
         self._direction = -1 if scenario.approach == "reverse" else 1
         self._tracker: PathTracker | None = None
@@ -104,14 +105,14 @@ class ParkingExpert:
         rolling = abs(state.speed) > _ROLLING_SPEED
         direction = int(np.sign(state.speed)) if rolling else 0
         ends = Ends(state.pose, direction, self.goal, self._direction)
-        for margin in MARGINS:
-            path = HybridAStar(self._clearances, ends, margin).plan()
+        for margin, expansions in ATTEMPTS:
+            path = HybridAStar(self._clearances, ends, margin).plan(expansions)
             if path is not None:
                 self.path, self.margin = path, margin
                 self._tracker = PathTracker(path)
                 return
         raise PlanningFailure(
-            f"no path from {_said(state.pose)} to {_said(self.goal)} keeps {MARGINS[-1]} m from "
+            f"no path from {_said(state.pose)} to {_said(self.goal)} keeps {ATTEMPTS[-1][0]} m from "
             f"all obstacles in {self.scenario.family} {self.scenario.split} {self.scenario.index}"
         )
 

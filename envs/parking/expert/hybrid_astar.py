@@ -82,7 +82,7 @@ class HybridAStar:
     """One search in one map with one clearance margin."""
 
     def __init__(
-        self, clearances: ClearanceMap, ends: Ends, margin: float, max_nodes: int = 20_000
+        self, clearances: ClearanceMap, ends: Ends, margin: float, max_nodes: int = 120_000
     ) -> None:
         self._map, self._ends, self._margin = clearances, ends, margin
         self._end_margins = [
@@ -100,7 +100,7 @@ class HybridAStar:
         self._best: _Shot | None = None
         self.expanded = 0
 
-    def plan(self, max_expansions: int = 3000) -> Path | None:
+    def plan(self, max_expansions: int) -> Path | None:
         """The cheapest path found, or None."""
         self._add_roots()
         while self._open and self.expanded < max_expansions:
