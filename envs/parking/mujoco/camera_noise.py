@@ -31,7 +31,7 @@ class CameraNoise:
 
         Noise is a function of the seed and `moment` alone, so that looking twice changes nothing.
         """
-        flipped = cv2.flip(image, 0)
+        flipped = np.asarray(cv2.flip(image, 0), np.uint8)
         size = flipped.size
         if size > BANK_SIZE:
             repeats = -(-size // BANK_SIZE) + 1

@@ -74,7 +74,8 @@ def bare_ground(material: str, variant: int, height: int, width: int) -> Image:
     sheet = _sheet(material, variant)
     extra = max(height - sheet.shape[0], 0), max(width - sheet.shape[1], 0)
     if any(extra):
-        sheet = cv2.copyMakeBorder(sheet, 0, extra[0], 0, extra[1], cv2.BORDER_REFLECT)
+        grown = cv2.copyMakeBorder(sheet, 0, extra[0], 0, extra[1], cv2.BORDER_REFLECT)
+        sheet = np.asarray(grown, np.uint8)
     return sheet[:height, :width].copy()
 
 
@@ -112,7 +113,8 @@ def _noise(random: np.random.Generator, height: int, width: int, scale: int) -> 
     small = random.standard_normal((rows, columns), dtype=np.float32)
     if scale == 1:
         return small[:height, :width]
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.float32)
 
 
 def _patches(image: Field, random: np.random.Generator, recipe: Material) -> None:
@@ -151,8 +153,8 @@ def _cracks(image: Field, random: np.random.Generator, recipe: Material) -> None
             heading += float(random.normal(0.0, 0.45))
             point = point + 9.0 * np.array([np.cos(heading), np.sin(heading)])
             points.append(point)
-        line = np.array(points).astype(np.int32)[None]
-        cv2.polylines(image, line, False, dark, 2 if index % 3 == 0 else 1, cv2.LINE_AA)
+        line = np.array(points).astype(np.int32)
+        cv2.polylines(image, [line], False, dark, 2 if index % 3 == 0 else 1, cv2.LINE_AA)
 
 
 def _concrete_joints(image: Field, random: np.random.Generator) -> None:

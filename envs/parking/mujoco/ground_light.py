@@ -1,10 +1,11 @@
 """Light on the ground, baked: what the sun, the sky and the lamps leave of the ground's colour.
 
-The light map is made at a tenth of the texture's resolution; shadows are soft anyway.
+The light map is coarser than the texture by far; shadows are soft anyway.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose, Rectangle
 from helmsight.envs.parking.appearance import Appearance
+from helmsight.envs.parking.lot import Lot
 from helmsight.envs.parking.mujoco.furniture import blocks, post_positions
 from helmsight.envs.parking.mujoco.ground import bare_ground, paint_lines, texture_size
 from helmsight.envs.parking.scenario import BOX_HEIGHT, Scenario
 
-CELLS_PER_METRE = 10
+CELLS_PER_METRE = 6
+Field = NDArray[np.float32]
 # A factor of 1 is stored as this, to leave room above.
 UNITY = 180.0
-LAMP_COLOUR = np.array((1.0, 0.82, 0.55))
+LAMP_COLOUR = (1.0, 0.82, 0.55)
 LAMP_REACH = 3.6
 # A shadow longer than this leaves the lot or fades in the sky's light.
 LONGEST_SHADOW = 12.0
@@ -45,7 +48,8 @@ def lit_ground(scenario: Scenario) -> NDArray[np.uint8]:
     image = bare_ground(looks.ground, looks.ground_variant, height, width).copy()
     paint_lines(image, lot, looks.line_colour, looks.line_wear)
     light = cv2.resize(light_map(scenario), (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.multiply(image, light, dst=image, scale=1.0 / UNITY)
+    cv2.multiply(image, light, dst=image, scale=1.0 / UNITY)
+    return image
 
 
 def light_map(scenario: Scenario) -> NDArray[np.uint8]:
@@ -59,29 +63,33 @@ def light_map(scenario: Scenario) -> NDArray[np.uint8]:
         round(2.0 * lot.half_width * CELLS_PER_METRE),
         round(2.0 * lot.half_length * CELLS_PER_METRE),
     )
+    sun, sky = _sun_and_sky(scenario, shape)
+    glow = looks.lamp_light * _lamp_glow(lot, shape)
+    height = math.sin(looks.sun_elevation)
+    channels = []
+    for sun_colour, lamp_colour in zip(looks.sun_colour, LAMP_COLOUR, strict=True):
+        direct = sun_colour * height
+        light = sky * (direct * sun + looks.ambient + lamp_colour * glow)
+        scale = looks.ground_brightness * UNITY / (direct + looks.ambient)
+        channels.append(np.clip(light * np.float32(scale), 0.0, 255.0).astype(np.uint8))
+    return np.stack(channels, axis=2)
+
+
+def _sun_and_sky(scenario: Scenario, shape: tuple[int, int]) -> tuple[Field, Field]:
+    """Shares of the sun's and of the sky's light that reach the ground, [rows, columns]."""
+    lot = scenario.lot
     origin = np.array([lot.half_length, lot.half_width])
     sunless = np.zeros(shape, np.uint8)
     skyless = np.zeros(shape, np.uint8)
-    offset = _shadow_offset(looks)
+    offset = _shadow_offset(scenario.appearance)
     for plan, height in _shadow_casters(scenario):
         _fill(sunless, _shadow(plan.corners(), offset * height), origin)
-    for thing, margin in (
-        *((car, -0.05) for car in scenario.cars),
-        *((b, 0.05) for b in scenario.boxes),
-    ):
-        plan = thing.footprint()
-        grown = Rectangle(plan.center, plan.length + 2 * margin, plan.width + 2 * margin)
-        _fill(skyless, grown.corners(), origin)
-    sun = 1.0 - cv2.GaussianBlur(sunless, (0, 0), 1.2).astype(np.float32)[..., None] / 255.0
-    sky = 1.0 - 0.75 * cv2.GaussianBlur(skyless, (0, 0), 2.0).astype(np.float32)[..., None] / 255.0
-    direct = np.array(looks.sun_colour, np.float32) * math.sin(looks.sun_elevation)
-    ambient = np.full(3, looks.ambient, np.float32)
-    factor = (direct * sun * sky + ambient * sky) / (direct + ambient)
-    if looks.lamp_light > 0.0:
-        glow = looks.lamp_light * _lamp_glow(scenario, shape)[..., None] * LAMP_COLOUR
-        factor += (glow * sky / (direct + ambient)).astype(np.float32)
-    factor *= looks.ground_brightness
-    return np.clip(factor * UNITY, 0.0, 255.0).astype(np.uint8)
+    for plan in scenario.obstacles():
+        _fill(skyless, plan.corners(), origin)
+    softness = 0.12 * CELLS_PER_METRE
+    sun = 1.0 - np.asarray(cv2.GaussianBlur(sunless, (0, 0), softness), np.float32) / 255.0
+    dark = np.asarray(cv2.GaussianBlur(skyless, (0, 0), 1.6 * softness), np.float32) / 255.0
+    return sun, 1.0 - 0.75 * dark
 
 
 def _shadow_offset(looks: Appearance) -> NDArray[np.float64]:
@@ -122,16 +130,15 @@ def _fill(
     cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, 4)
 
 
-def _lamp_glow(scenario: Scenario, shape: tuple[int, int]) -> NDArray[np.float32]:
+@functools.lru_cache(maxsize=4)
+def _lamp_glow(lot: Lot, shape: tuple[int, int]) -> Field:
     """Pools of light round the lamp posts, at most about 1."""
-    lot = scenario.lot
-    glow = np.zeros(shape, np.float32)
+    # At a quarter of the size: the pools are metres wide.
+    rows, columns = shape[0] // 4, shape[1] // 4
+    glow = np.zeros((rows, columns), np.float32)
+    cells = CELLS_PER_METRE / 4.0
     for x, y in post_positions(lot):
-        column = int((x + lot.half_length) * CELLS_PER_METRE)
-        row = int((y + lot.half_width) * CELLS_PER_METRE)
-        glow[row, column] = 1.0
-    # Blurred at a quarter of the size: the pools are metres wide.
-    small = cv2.resize(glow, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), LAMP_REACH * CELLS_PER_METRE / 4.0)
-    small /= max(float(small.max()), 1e-9)
-    return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        glow[int((y + lot.half_width) * cells), int((x + lot.half_length) * cells)] = 1.0
+    pools = np.asarray(cv2.GaussianBlur(glow, (0, 0), LAMP_REACH * cells), np.float32)
+    pools /= pools.max()
+    return np.asarray(cv2.resize(pools, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -189,7 +189,7 @@ class TiledRenderer:
         """Fill in the sky where nothing was drawn: haze at the horizon, clearer above."""
         if self._sky is None or self._sky.shape != self._raw_colour.shape:
             self._sky = sky_image(rig, self._scenario.appearance, self._exposure())
-        nothing = cv2.compare(self._raw_depth, 0.0, cv2.CMP_LE)
+        nothing = cv2.inRange(self._raw_depth, -1.0, 0.0)
         cv2.copyTo(self._sky, nothing, self._raw_colour)
 
     def _make_room(self, height: int, width: int) -> None:
@@ -216,7 +216,7 @@ def _metres(reversed_depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
     `inf` where nothing was drawn.
     """
-    metres = cv2.flip(reversed_depth, 0)
+    metres = np.asarray(cv2.flip(reversed_depth, 0), np.float32)
     nothing = metres <= 0.0
     metres *= np.float32((FAR - NEAR) / (FAR * NEAR))
     metres += np.float32(1.0 / FAR)
