@@ -2,6 +2,11 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -130,3 +135,93 @@ def test_an_interrupted_collection_keeps_its_episodes_and_goes_on(
     assert "Run the same command again to go on" in capsys.readouterr().err
     assert run(out).interrupted is False
     assert files(out) == files(reference[0])
+
+
+COLLECT_IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from helmsight.training.collection import CollectionSettings, collect
+
+if __name__ == "__main__":
+    collect(
+        CollectionSettings(
+            Path(sys.argv[1]), 3, workers=1, simulator="kinematic", image_size=32
+        )
+    )
+"""
+
+
+def test_a_killed_collection_keeps_its_episodes_ends_its_workers_and_goes_on(reference, tmp_path):
+    script, out = tmp_path / "script.py", tmp_path / "data"
+    script.write_text(COLLECT_IN_A_PROCESS)
+    process = subprocess.Popen([sys.executable, script, out], stderr=subprocess.DEVNULL)
+    info, deadline = out / "meta/info.json", time.monotonic() + 60
+    while not info.is_file() or json.loads(info.read_text())["total_episodes"] < 1:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = _children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert children
+    while any(_alive(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run(out)
+    assert files(out) == files(reference[0])
+
+
+def _children(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()]
+
+
+def _alive(pid):
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.fixture
+def state_policy(reference, tmp_path):
+    """Folder of an untrained policy that sees no image."""
+    from helmsight.envs.parking.vehicle import parking_embodiment
+    from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+
+    statistics = json.loads((reference[0] / "meta/stats.json").read_text())
+    config = ParkingPolicyConfig(use_cameras=False)
+    ParkingPolicy(config, parking_embodiment(), statistics).save(tmp_path / "policy")
+    return tmp_path / "policy"
+
+
+def test_a_policy_without_cameras_rolls_in_without_an_image(state_policy, tmp_path, monkeypatch):
+    from helmsight.envs.parking.env import ParkingEnvironment
+    from helmsight.training.collection.policy_driver import PolicyDriver
+
+    rolling, rendered = [False], []
+    drive, images = PolicyDriver.drive, ParkingEnvironment._images
+
+    def watched_drive(self, *arguments):
+        rolling[0] = True
+        result = drive(self, *arguments)
+        rolling[0] = False
+        return result
+
+    def watched_images(self):
+        rendered.append(rolling[0])
+        return images(self)
+
+    monkeypatch.setattr(PolicyDriver, "drive", watched_drive)
+    monkeypatch.setattr(ParkingEnvironment, "_images", watched_images)
+    run(tmp_path / "data", episodes=1, policy=state_policy)
+    assert [line["mode"] for line in log(tmp_path / "data")][-1] == "handover"
+    assert rendered
+    assert not any(rendered)
+
+
+def test_a_folder_without_a_policy_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no saved policy"):
+        run(tmp_path / "data", policy=tmp_path)
+    assert not (tmp_path / "data").exists()
