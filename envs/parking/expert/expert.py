@@ -97,6 +97,9 @@ class ParkingExpert:
         return off_path or abs(tracker.heading_error) > OFF_PATH_YAW
 
     def _make_plan(self, state: VehicleState) -> None:
+        if self.done(state):
+            self._follow(Path(state.pose, []))
+            return
         clearance = self._clearances.clearance_at(state.pose)
         if clearance < -0.05:
             raise PlanningFailure(
@@ -108,13 +111,17 @@ class ParkingExpert:
         for margin, expansions in ATTEMPTS:
             path = HybridAStar(self._clearances, ends, margin).plan(expansions)
             if path is not None:
-                self.path, self.margin = path, margin
-                self._tracker = PathTracker(path)
+                self.margin = margin
+                self._follow(path)
                 return
+        scenario = self.scenario
         raise PlanningFailure(
-            f"no path from {_said(state.pose)} to {_said(self.goal)} keeps {ATTEMPTS[-1][0]} m from "
-            f"all obstacles in {self.scenario.family} {self.scenario.split} {self.scenario.index}"
+            f"no path from {_said(state.pose)} to {_said(self.goal)} was found that keeps "
+            f"{margin} m from all obstacles in {scenario.family} {scenario.split} {scenario.index}"
         )
+
+    def _follow(self, path: Path) -> None:
+        self.path, self._tracker = path, PathTracker(path)
 
 
 def _said(pose: Pose) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from helmsight.envs.geometry import Pose
+from helmsight.envs.geometry import Pose, wrap_angle
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,8 @@ class Path:
         pose = np.array(self.start, np.float64)
         for arc in self.arcs:
             pose = advance(pose, arc.curvature, arc.length)
-        return Pose(*map(float, pose))
+        x, y, yaw = pose.tolist()
+        return Pose(x, y, wrap_angle(yaw))
 
     def _arcs_by_gear(self) -> list[list[Arc]]:
         groups: list[list[Arc]] = []
