@@ -18,8 +18,8 @@ def run(words: list[str]) -> int:
     keep_freed_memory()
     from helmsight.policies.base import config_from_dict, policy_type
     from helmsight.training.augmentation import AugmentationSettings
+    from helmsight.training.data import train
     from helmsight.training.settings import TrainingSettings
-    from helmsight.training.trainer import train
 
     policy = dict(values["policy"])
     policy_class = policy_type(policy.pop("type"))

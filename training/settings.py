@@ -43,13 +43,20 @@ class TrainingSettings:
     checkpoint_every: int = 500
     validation_fraction: float = 0.05  # of the episodes
     validation_batches: int = 16
+    frame_stride: int = 1  # train on every n-th frame of an episode
     loader_threads: int = 1
     cpu_threads: int | None = None  # None: as torch has it, all cores
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:
         self.budget, self.schedule  # noqa: B018  checked when made
-        for name in ("batch_size", "log_every", "checkpoint_every", "loader_threads"):
+        for name in (
+            "batch_size",
+            "log_every",
+            "checkpoint_every",
+            "frame_stride",
+            "loader_threads",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("weight_decay", "gradient_clip_norm", "validate_every", "validation_batches"):

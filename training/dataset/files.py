@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-def write_synced(path: Path, content: bytes) -> None:
+
+def write_synced(path: Path, content: bytes | pa.Buffer) -> None:
     """Write `content` and wait until the disk has it."""
     with path.open("wb") as file:
         file.write(content)
@@ -32,7 +35,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
+    """`table` as a parquet file of one row group."""
+    sink = pa.BufferOutputStream()
+    # Rows are few and never searched by value: page statistics and dictionaries only cost time.
+    pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
+    return sink.getvalue()
+
+
+def replace_file(path: Path, content: bytes | pa.Buffer) -> None:
     """Give `path` this content: a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.part")
     try:

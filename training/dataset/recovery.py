@@ -7,14 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from helmsight.training.dataset import format as layout
 from helmsight.training.dataset import metadata
-from helmsight.training.dataset.files import replace_file
-from helmsight.training.dataset.statistics import Statistics, aggregate_all, from_jsonable
+from helmsight.training.dataset.files import parquet_bytes, replace_file
+from helmsight.training.dataset.statistics import (
+    Statistics,
+    aggregate_all,
+    from_jsonable,
+    to_jsonable,
+)
 
 STAGING_FOLDER = ".staging"
 
@@ -36,7 +39,7 @@ def discard_unfinished(root: Path, staging: bool = True) -> None:
     tasks = metadata.load_tasks(root)
     if len(tasks) > int(info["total_tasks"]):
         table = layout.tasks_table(tasks[: int(info["total_tasks"])])
-        replace_file(root / layout.TASKS_PATH, _parquet(table))
+        replace_file(root / layout.TASKS_PATH, parquet_bytes(table))
     _restore_statistics(root, info)
     _trim_log(root, int(info["total_episodes"]))
 
@@ -48,7 +51,7 @@ def _trim_episode_rows(root: Path, total: int) -> None:
         if len(kept) == len(rows):
             return
         if len(kept):
-            replace_file(path, _parquet(kept))
+            replace_file(path, parquet_bytes(kept))
         else:
             path.unlink()
 
@@ -71,12 +74,7 @@ def _restore_statistics(root: Path, info: dict[str, Any]) -> None:
     for path in metadata.episode_files(root):
         for row in metadata.read_table(path).to_pylist():
             restored = aggregate_all(restored, _row_statistics(row))
-    content = json.dumps({key: _lists(entry) for key, entry in restored.items()}, indent=2)
-    replace_file(root / layout.STATISTICS_PATH, content.encode())
-
-
-def _lists(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.tolist() for name, value in entry.items()}
+    replace_file(root / layout.STATISTICS_PATH, json.dumps(to_jsonable(restored)).encode())
 
 
 def _row_statistics(row: dict[str, Any]) -> Statistics:
@@ -104,9 +102,3 @@ def _belongs(line: bytes, total: int) -> bool:
         return False
     episode = json.loads(line).get("episode_index")
     return episode is None or episode < total
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="snappy", use_dictionary=False)
-    return bytes(sink.getvalue())

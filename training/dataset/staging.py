@@ -73,9 +73,11 @@ def stage_episode(
     try:
         with full_disk_explained(f"the episode in {folder} was not stored"):
             table = _encode(folder, features, fps, arrays, length)
-            with pa.OSFile(str(folder / COLUMNS_FILE), "wb") as sink:
-                with pa.ipc.new_file(sink, table.schema) as writer:
-                    writer.write_table(table)
+            with (
+                pa.OSFile(str(folder / COLUMNS_FILE), "wb") as sink,
+                pa.ipc.new_file(sink, table.schema) as writer,
+            ):
+                writer.write_table(table)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

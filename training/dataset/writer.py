@@ -20,13 +20,13 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.training.dataset import format as layout
 from helmsight.training.dataset import metadata, recovery
 from helmsight.training.dataset.files import (
     full_disk_explained,
+    parquet_bytes,
     replace_file,
     sync_file,
     sync_folder,
@@ -43,6 +43,8 @@ from helmsight.training.dataset.statistics import (
 
 # A file of episode rows is rewritten (atomically) until it holds this many.
 EPISODES_PER_METADATA_FILE = 32
+# Writing 200 columns costs 0.5 ms more an Arrow chunk, merging the chunks 2 ms.
+ROW_CHUNKS = 4
 STAGING_FOLDER = recovery.STAGING_FOLDER
 _LOCK_FILE = ".writer.lock"
 
@@ -80,7 +82,7 @@ class DatasetWriter:
             robot_type = None if embodiment is None else embodiment.name
             info = layout.new_info(features, int(fps), robot_type)
             replace_file(root / layout.STATISTICS_PATH, b"{}")
-            replace_file(root / layout.TASKS_PATH, _parquet(layout.tasks_table([])))
+            replace_file(root / layout.TASKS_PATH, parquet_bytes(layout.tasks_table([])))
             replace_file(root / layout.INFO_PATH, _json(info))
         return cls(root, lock)
 
@@ -250,6 +252,8 @@ class _CommitPlan:
         own = self._own_statistics()
         self.statistics = aggregate_all(writer._statistics, own)
         self.rows = pa.concat_tables([writer._rows, self._row(own)])
+        if self.rows.column(0).num_chunks >= ROW_CHUNKS:
+            self.rows = self.rows.combine_chunks()
         self.info = self._new_info()
         self._moves: list[tuple[Path, Path]] = []
         self._stage_files()
@@ -306,13 +310,13 @@ class _CommitPlan:
                 sync_file(source)
             self._moves.append((source, Path(info["video_path"].format(video_key=key, **position))))
         if len(self.tasks) > len(self._writer._tasks):
-            self._add(layout.TASKS_PATH, _parquet(layout.tasks_table(self.tasks)))
-        self._add(layout.EPISODES_PATH.format(**own), _parquet(self.rows))
-        self._add(info["data_path"].format(**position), _parquet(self._data_table()))
-        self._add(layout.STATISTICS_PATH, _json(to_jsonable(self.statistics)))
+            self._add(layout.TASKS_PATH, parquet_bytes(layout.tasks_table(self.tasks)))
+        self._add(layout.EPISODES_PATH.format(**own), parquet_bytes(self.rows))
+        self._add(info["data_path"].format(**position), parquet_bytes(self._data_table()))
+        self._add(layout.STATISTICS_PATH, json.dumps(to_jsonable(self.statistics)).encode())
         self._add(layout.INFO_PATH, _json(self.info))
 
-    def _add(self, target: str, content: bytes) -> None:
+    def _add(self, target: str, content: bytes | pa.Buffer) -> None:
         source = self._folder / target.replace("/", "-")
         write_synced(source, content)
         self._moves.append((source, Path(target)))
@@ -350,13 +354,6 @@ class _CommitPlan:
 
 def _json(data: Any) -> bytes:
     return json.dumps(data, indent=2).encode()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    """A parquet file of one row group."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="snappy", use_dictionary=False)
-    return bytes(sink.getvalue())
 
 
 def _acquire_lock(root: Path) -> IO[str]:

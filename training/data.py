@@ -1,0 +1,103 @@
+"""Training on data sets on disk: which windows, in which order, held out how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor, nn
+
+from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.base import Policy, Statistics
+from helmsight.training.augmentation import Augmentation
+from helmsight.training.dataset.loader import BatchLoader, split_episodes
+from helmsight.training.dataset.reader import LeRobotDataset
+from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
+from helmsight.training.dataset.windows import Windows
+from helmsight.training.settings import TrainingSettings
+from helmsight.training.trainer import TrainingSummary, train_on
+
+MakePolicy = Callable[[EmbodimentSpec, Statistics], Policy]
+
+
+def train(
+    settings: TrainingSettings, make_policy: MakePolicy, config: Mapping[str, Any] | None = None
+) -> TrainingSummary:
+    """Train on `settings.data`; see `train_on` for what a run leaves and when it stops.
+
+    Raises DatasetError (a ValueError) for a data set that cannot be read, or whose embodiment
+    differs from the first one's.
+    """
+    data = LeRobotTrainingData(settings)
+
+    def make() -> nn.Module:
+        return make_policy(data.embodiment, data.statistics)
+
+    return train_on(data, settings, make, config)
+
+
+class LeRobotTrainingData:
+    """Windows of one or several data sets; a share of each one's episodes is held out."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.settings = settings
+        self.datasets = [LeRobotDataset(Path(root)) for root in settings.data]
+        embodiment = self.datasets[0].embodiment
+        if embodiment is None:
+            raise ValueError(
+                f"{self.datasets[0].root} does not say which robot recorded it: "
+                "meta/embodiment.json is missing"
+            )
+        for dataset in self.datasets[1:]:
+            dataset.require_embodiment(embodiment)
+        self.embodiment = embodiment
+        self._splits = [
+            split_episodes(dataset.num_episodes, settings.validation_fraction, settings.seed)
+            for dataset in self.datasets
+        ]
+
+    @property
+    def statistics(self) -> Statistics:
+        """Statistics over all data sets, of the low-dimensional columns."""
+        merged = reduce(aggregate_all, (dataset.statistics for dataset in self.datasets))
+        plain = to_jsonable(merged)
+        return {key: plain[key] for key in ("observation.state", "action") if key in plain}
+
+    def batches(
+        self, policy: nn.Module, start_step: int, process: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """Endless augmented batches from `start_step` on; each process draws its own order."""
+        settings = self.settings
+        seed = settings.seed + 1_000_003 * process
+        loader = BatchLoader(
+            self._windows(policy, [training for training, _ in self._splits]),
+            settings.batch_size,
+            seed,
+            threads=settings.loader_threads,
+            transform=Augmentation(settings.augmentation, self.embodiment.state, seed),
+        )
+        return loader.iterate(start_step)
+
+    def validation_batches(self, policy: nn.Module) -> Iterator[dict[str, Tensor]]:
+        """The same held-out batches at every call, spread over the held-out episodes."""
+        for windows in self._windows(policy, [held_out for _, held_out in self._splits]):
+            count = min(len(windows), self.settings.validation_batches * self.settings.batch_size)
+            chosen = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
+            for start in range(0, count, self.settings.batch_size):
+                yield windows.batch(chosen[start : start + self.settings.batch_size])
+
+    def _windows(self, policy: nn.Module, episodes: Sequence[Sequence[int]]) -> list[Windows]:
+        fed = cast(Policy, policy)
+        return [
+            Windows(
+                dataset,
+                fed.window_offsets(),
+                fed.input_keys(),
+                chosen,
+                frame_stride=self.settings.frame_stride,
+            )
+            for dataset, chosen in zip(self.datasets, episodes, strict=True)
+        ]
