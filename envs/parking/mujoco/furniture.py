@@ -5,6 +5,7 @@ Plain geometry in the lot frame, for the collision model and for the pictures al
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ KERB_HEIGHT = 0.15
 HEDGE_WIDTH, HEDGE_HEIGHT = 0.5, 0.75
 POST_RADIUS, POST_HEIGHT = 0.09, 5.0
 POST_SPACING = 12.4
+PLINTH_WIDTH, PLINTH_HEIGHT = 0.5, 0.8
+HEDGE_GAP = 0.8
 BARRIER_THICKNESS, BARRIER_HEIGHT = 0.5, 2.0
 
 
@@ -63,14 +66,35 @@ def blocks(lot: Lot) -> list[Block]:
     row_length = lot.columns * lot.slot_width
     for y in median_ys(lot):
         found.append(
-            Block("kerb", "median", Rectangle(Pose(0, y, 0), row_length, lot.median_width), 0.15)
+            Block(
+                "kerb",
+                "median",
+                Rectangle(Pose(0, y, 0), row_length, lot.median_width),
+                KERB_HEIGHT,
+            )
         )
-        hedge = Rectangle(Pose(0, y, 0), row_length - 1.0, HEDGE_WIDTH)
-        found.append(Block("kerb", "hedge", hedge, HEDGE_HEIGHT))
-    side = 2.0 * POST_RADIUS
+        found.extend(_hedges(lot, y))
     for x, y in post_positions(lot):
+        plinth = Rectangle(Pose(x, y, 0), PLINTH_WIDTH, PLINTH_WIDTH)
+        found.append(Block("post", "plinth", plinth, PLINTH_HEIGHT))
+        side = 2.0 * POST_RADIUS
         found.append(Block("post", "post", Rectangle(Pose(x, y, 0), side, side), POST_HEIGHT))
     return found + _barriers(lot)
+
+
+def _hedges(lot: Lot, y: float) -> list[Block]:
+    """The hedges on the median at y, with a gap round every lamp post."""
+    end = lot.columns * lot.slot_width / 2.0 - 0.5 + HEDGE_GAP
+    ends = sorted([-end, end, *(x for x, post_y in post_positions(lot) if post_y == y)])
+    return [
+        Block(
+            "kerb",
+            "hedge",
+            Rectangle(Pose((x0 + x1) / 2.0, y, 0), x1 - x0 - 2.0 * HEDGE_GAP, HEDGE_WIDTH),
+            HEDGE_HEIGHT,
+        )
+        for x0, x1 in itertools.pairwise(ends)
+    ]
 
 
 def _barriers(lot: Lot) -> list[Block]:

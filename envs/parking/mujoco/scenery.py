@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from helmsight.envs.parking.lot import Lot
-from helmsight.envs.parking.mujoco.furniture import POST_HEIGHT, POST_RADIUS, Block, blocks
+from helmsight.envs.parking.mujoco.furniture import (
+    PLINTH_HEIGHT,
+    PLINTH_WIDTH,
+    POST_HEIGHT,
+    POST_RADIUS,
+    Block,
+    blocks,
+)
 from helmsight.envs.parking.mujoco.mesh import Mesh
 
 CHUNK_LENGTH = 12.4
@@ -116,8 +123,9 @@ def _wheel_stop(mesh: Mesh, block: Block) -> None:
 def _post(mesh: Mesh, x: float, y: float) -> None:
     """A lamp post on its plinth, with one arm that carries a lamp over each row."""
     r, half_arm = POST_RADIUS, 1.6
-    mesh.block((x - 0.25, y - 0.25, 0.15), (x + 0.25, y + 0.25, 0.8), "concrete_side", "concrete")
-    mesh.block((x - r, y - r, 0.8), (x + r, y + r, POST_HEIGHT), "post")
+    p = PLINTH_WIDTH / 2.0
+    mesh.block((x - p, y - p, 0.1), (x + p, y + p, PLINTH_HEIGHT), "concrete_side", "concrete")
+    mesh.block((x - r, y - r, PLINTH_HEIGHT), (x + r, y + r, POST_HEIGHT), "post")
     low, high = (x - 0.14, y - half_arm, POST_HEIGHT - 0.1), (x + 0.14, y + half_arm, POST_HEIGHT)
     mesh.block(low, high, "post")
     z = POST_HEIGHT - 0.1

@@ -30,6 +30,8 @@ from helmsight.envs.spec import CameraSpec
 
 CHECKS_A_PERIOD = round(CONTROL_PERIOD / (TIMESTEP * STEPS_A_CHECK))
 WHEEL_CONTACTS = 4
+# Of several things hit at once, the first of these is named.
+GRAVITY = ("car", "box", "post", "barrier", "kerb")
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,9 @@ class MujocoParkingSimulator:
         world = self._loaded()
         if self._hit is not None or world.data.ncon <= WHEEL_CONTACTS:
             return
-        for first, second in world.data.contact.geom:
-            kind = world.indices.kinds[first] or world.indices.kinds[second]
-            if kind is not None:
-                self._hit = kind
-                return
+        kinds = world.indices.kinds
+        found = {kinds[first] or kinds[second] for first, second in world.data.contact.geom}
+        self._hit = next((kind for kind in GRAVITY if kind in found), None)
 
 
 def _build_world(lot: Lot) -> World:
