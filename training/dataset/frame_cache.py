@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
@@ -141,7 +142,7 @@ def stack_i420(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     bounds = [0, luma, luma * 5 // 4, luma * 3 // 2]  # Y, U, V of one camera
     planes = [
         flat[:, :, first:last].reshape(count, -1)
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        for first, last in pairwise(bounds)
     ]
     return np.concatenate(planes, axis=1).reshape(count, cameras * rows, width)
 
