@@ -120,13 +120,18 @@ class Policy(nn.Module, abc.ABC):
         """Actions as stable-baselines3's `predict` gives them, for one observation or a batch."""
         if episode_start is not None and bool(np.any(episode_start)):
             self.reset()
-        single = np.ndim(observation["observation.state"]) == 1
+        state_vector = observation.get("observation.state")
+        single = state_vector is None or state_vector.ndim == 1
         batch = self.to_batch(observation, single)
         action = self.select_action(batch).cpu().numpy()
         return (action[0] if single else action), state
 
     def to_batch(self, observation: Observation, single: bool = True) -> dict[str, Tensor]:
-        """Tensors of the keys that a decision reads, on the policy's device, batched."""
+        """Tensors of the keys that a decision reads, on the policy's device, batched.
+
+        Raises KeyError naming a missing key, ValueError naming a key of another shape or type than
+        the embodiment's.
+        """
         device = next(self.parameters()).device
         batch = {}
         for key in self.observation_keys():
@@ -134,9 +139,29 @@ class Policy(nn.Module, abc.ABC):
                 raise KeyError(
                     f"the observation lacks {key!r}; it has {', '.join(sorted(observation))}"
                 )
-            values = torch.from_numpy(np.ascontiguousarray(observation[key])).to(device)
-            batch[key] = values.unsqueeze(0) if single else values
+            values = np.ascontiguousarray(observation[key])
+            self._check_observed(key, values if single else values[0])
+            if values.dtype == np.float64:
+                values = values.astype(np.float32)
+            tensor = torch.from_numpy(values).to(device)
+            batch[key] = tensor.unsqueeze(0) if single else tensor
         return batch
+
+    def _check_observed(self, key: str, values: NDArray[Any]) -> None:
+        """Refuse one observed value (not a batch) that the embodiment could not have made."""
+        cameras = dict(zip(self.embodiment.image_keys, self.embodiment.cameras, strict=True))
+        if key in cameras:
+            shape: tuple[int, ...] = (cameras[key].height, cameras[key].width, 3)
+            kind: type[np.generic] = np.uint8
+        elif key == "observation.state":
+            shape, kind = (self.embodiment.state.size,), np.floating
+        else:
+            return
+        if values.shape != shape or not np.issubdtype(values.dtype, kind):
+            raise ValueError(
+                f"{key!r} must be {kind.__name__} {list(shape)}, "
+                f"got {values.dtype} {list(values.shape)}"
+            )
 
     # Saving
 

@@ -36,7 +36,7 @@ from helmsight.policies.modules.control_aided import (
 from helmsight.policies.modules.image_encoder import STRIDE, ImageEncoder, ResidualBlock
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
 from helmsight.policies.modules.speed_controller import SpeedController
-from helmsight.policies.modules.transformer import EncoderBlock, FeedForward, fixed_positions
+from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
 
 HEADS = ("action_chunk", "target_speed", "control_tokens")
 BIRDS_EYES = ("sampling", "lift_splat")
@@ -104,6 +104,10 @@ class ParkingPolicyConfig:
                 f"steps_per_decision must be 1 to chunk ({self.chunk}), "
                 f"got {self.steps_per_decision}"
             )
+        if self.grid.size % 2 or SEMANTIC_SIZE * 2 % self.grid.size:
+            raise ValueError(
+                f"grid.size must be even and divide {SEMANTIC_SIZE * 2}, got {self.grid.size}"
+            )
 
 
 class Seen(NamedTuple):
@@ -140,9 +144,7 @@ class SurroundView(nn.Module):
         lifted = channels // 2
         self.to_grid: nn.Module
         if config.birds_eye == "sampling":
-            self.to_grid = DepthWeightedSampling(
-                self.cameras, lifted, config.depth, config.grid
-            )
+            self.to_grid = DepthWeightedSampling(self.cameras, lifted, config.depth, config.grid)
         else:
             self.to_grid = LiftSplat(self.cameras, lifted, config.depth, config.grid)
         grid_channels = self.to_grid.out_channels
@@ -155,7 +157,8 @@ class SurroundView(nn.Module):
             nn.ReLU(),
             ResidualBlock(width),
             ResidualBlock(width),
-        ).to(memory_format=torch.channels_last)
+        )
+        self.grid_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.token_size = config.grid.size // 2
         self.positions: Tensor
         self.register_buffer(
@@ -375,32 +378,38 @@ class ParkingPolicy(Policy):
         self, tokens: Tensor, context: Tensor, decoded: Decoded, labels: dict[str, Tensor]
     ) -> Tensor:
         """Imitation loss [B] of the head that drives: L1 on the chunk, or token cross-entropy."""
-        valid = labels["valid"]
         if self.token_head is None:
             error = (decoded.chunk - labels["action"]).abs().mean(dim=2)  # [B, K]
-        else:
-            targets = self.token_head.to_tokens(labels["action"])
-            logits = self.token_head(tokens, context, targets)
-            # [B, K * A] -> [B, K]
-            error = (
-                self.token_head.loss(logits, targets)
-                .unflatten(1, (self.config.chunk, -1))
-                .mean(dim=2)
-            )
+            return self._mean_over_steps(error, labels["valid"])
+        targets = self.token_head.to_tokens(labels["action"])
+        return self._token_loss(self.token_head(tokens, context, targets), targets, labels)
+
+    def _token_loss(self, logits: Tensor, targets: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy [B] of control tokens."""
+        assert self.token_head is not None
+        error = self.token_head.loss(logits, targets)
+        error = error.unflatten(1, (self.config.chunk, -1)).mean(dim=2)  # [B, K * A] -> [B, K]
+        return self._mean_over_steps(error, labels["valid"])
+
+    @staticmethod
+    def _mean_over_steps(error: Tensor, valid: Tensor) -> Tensor:
+        """[B, K] -> [B], over the steps that were recorded."""
         return (error * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1.0)
 
     def _action_outputs(
         self, tokens: Tensor, context: Tensor, labels: dict[str, Tensor]
     ) -> ActionOutputs:
         """The driving head's continuous actions, raw outputs and loss, for attention's target."""
-        decoded = self._decode(tokens, context)
-        loss = self._action_loss(tokens, context, decoded, labels)
         if self.token_head is not None:
             targets = self.token_head.to_tokens(labels["action"])
             logits = self.token_head(tokens, context, targets)
+            loss = self._token_loss(logits, targets, labels)
             return ActionOutputs(self.token_head.expected(logits), logits, loss)
+        decoded = self._decode(tokens, context)
         if self.config.head == "target_speed":
+            loss = (decoded.speed - labels["speed"]).abs().mean(dim=1)
             return ActionOutputs(decoded.speed, decoded.speed, loss)
+        loss = self._action_loss(tokens, context, decoded, labels)
         return ActionOutputs(decoded.chunk.flatten(1), decoded.chunk, loss)
 
     def _semantics(self, grid: Tensor) -> Tensor:
@@ -421,6 +430,8 @@ class ParkingPolicy(Policy):
         bins = self.config.depth.index(depth.float() / 1000.0)  # [B, C, h, w]
         # [B, C, D, h, w] -> [B * C, D, h, w]
         logits, bins = seen.depth_logits.flatten(0, 1), bins.flatten(0, 1)
+        if logits.shape[2:] != bins.shape[1:]:  # labels have 16 x 16 cells for any image size
+            logits = functional.adaptive_avg_pool2d(logits, tuple(bins.shape[1:]))
         known = (bins >= 0).sum().clamp(min=1)
         return functional.cross_entropy(logits, bins, ignore_index=-1, reduction="sum") / known
 
@@ -471,7 +482,9 @@ class ParkingPolicy(Policy):
             found["attention.birds_eye"] = attention.numpy()
             depth = self._last["depth"].softmax(dim=1).cpu()  # [C, D, h, w]
             for index, key in enumerate(self.embodiment.image_keys):
-                found[f"attention.{key}"] = self._attention_in_camera(attention, depth[index], index)
+                found[f"attention.{key}"] = self._attention_in_camera(
+                    attention, depth[index], index
+                )
         return found
 
     def _attention_in_camera(

@@ -59,7 +59,7 @@ class ControlTokenHead(nn.Module):
 
     def forward(self, tokens: Tensor, context: Tensor, targets: Tensor) -> Tensor:
         """Logits [B, T, bins] with teacher forcing: position t sees the targets before t."""
-        begin = torch.full_like(targets[:, :1], self.bins)
+        begin = targets.new_full((targets.shape[0], 1), self.bins)
         shifted = torch.cat([begin, targets], dim=1)[:, : self.length]  # [B, <= T]
         sequence = self.embedding(shifted) + self.positions[: shifted.shape[1]]
         sequence = sequence + context.unsqueeze(1)

@@ -30,6 +30,10 @@ class DepthBins:
     far: float = 12.5
     count: int = 24
 
+    def __post_init__(self) -> None:
+        if not (0.0 < self.near < self.far and self.count >= 1):
+            raise ValueError(f"depth bins need 0 < near < far and a count of 1 or more, got {self}")
+
     @property
     def step(self) -> float:
         return (self.far - self.near) / self.count
@@ -50,6 +54,10 @@ class Grid:
 
     size: int = 32
     extent: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not (self.size >= 1 and self.extent > 0.0):
+            raise ValueError(f"a grid needs a size of 1 or more and an extent above 0, got {self}")
 
     def centers(self) -> NDArray[np.float64]:
         """Cell centres [size * size, 2] as (x forward, y left), row by row."""
@@ -77,6 +85,8 @@ class DepthWeightedSampling(nn.Module):
     the point's own depth, which is kept as one more channel: at z = 0 it says "free ground seen
     here", above it "a surface stands here".
     """
+
+    order: Tensor
 
     def __init__(
         self,
