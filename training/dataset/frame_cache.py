@@ -140,10 +140,7 @@ def stack_i420(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     luma = rows * 2 // 3 * width
     flat = pictures.reshape(count, cameras, rows * width)
     bounds = [0, luma, luma * 5 // 4, luma * 3 // 2]  # Y, U, V of one camera
-    planes = [
-        flat[:, :, first:last].reshape(count, -1)
-        for first, last in pairwise(bounds)
-    ]
+    planes = [flat[:, :, first:last].reshape(count, -1) for first, last in pairwise(bounds)]
     return np.concatenate(planes, axis=1).reshape(count, cameras * rows, width)
 
 

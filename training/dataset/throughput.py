@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from helmsight.training.dataset.frame_cache import open_frame_cache
+from helmsight.training.dataset.loader import BatchLoader
 from helmsight.training.dataset.reader import LeRobotDataset
-from helmsight.training.dataset.windows import BatchLoader, Windows
+from helmsight.training.dataset.windows import Windows
 
 # Beside the pictures: a chunk of actions and poses along the way, as the parking policy asks.
 _OFFSETS = {"action": [0, 1, 2, 3], "simulator.state": [0, 1, 3, 11, 21, 31]}
@@ -33,7 +34,7 @@ def measure_windows_per_second(
     windows = Windows(
         dataset, offsets, keys, range(dataset.num_episodes), frame_stride, frames=frames
     )
-    batches = BatchLoader(windows, batch_size, seed=0, threads=threads).iterate()
+    batches = BatchLoader([windows], batch_size, seed=0, threads=threads).iterate()
     try:
         warm = time.perf_counter() + 0.5
         while time.perf_counter() < warm:

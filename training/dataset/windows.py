@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -166,90 +164,3 @@ def _column_tensor(key: str, values: NDArray[Any], leading: int) -> torch.Tensor
         if side * side == values.shape[-1]:
             values = values.reshape(*values.shape[:-1], side, side)
     return torch.from_numpy(values)
-
-
-class BatchLoader:
-    """Endless batches whose order is a pure function of (seed, epoch), prefetched by threads.
-
-    Step s is the same batch whether the loader started at 0 or at s: that is what makes a resumed
-    run equal to one that was never stopped. With `process_count` processes, each gets its share of
-    every global batch of `batch_size * process_count` windows; the last windows of an epoch that
-    fill no batch are left out (other ones in every epoch).
-    """
-
-    def __init__(
-        self,
-        windows: Windows,
-        batch_size: int,
-        seed: int,
-        threads: int = 1,
-        prefetch: int = 4,
-        process_index: int = 0,
-        process_count: int = 1,
-    ) -> None:
-        if batch_size < 1 or threads < 1 or prefetch < 1:
-            raise ValueError("batch_size, threads and prefetch must be at least 1")
-        if not 0 <= process_index < process_count:
-            raise ValueError(f"process_index {process_index} is not below {process_count}")
-        if len(windows) < batch_size * process_count:
-            raise ValueError(
-                f"{len(windows)} windows do not fill one batch of {batch_size * process_count}"
-            )
-        self.windows, self.batch_size, self.seed = windows, batch_size, seed
-        self._threads, self._prefetch = threads, prefetch
-        self._process_index, self._process_count = process_index, process_count
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.windows) // (self.batch_size * self._process_count)
-
-    def epoch_order(self, epoch: int) -> NDArray[np.int64]:
-        """Positions of all windows in the order in which `epoch` visits them."""
-        generator = np.random.default_rng([self.seed, epoch])
-        return generator.permutation(len(self.windows))
-
-    def iterate(self, start_step: int = 0) -> Iterator[Batch]:
-        """Endless batches from `start_step` on; closing the generator stops the threads."""
-        pending: deque[Future[Batch]] = deque()
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="batch-loader")
-        try:
-            for positions in self._positions(start_step):
-                pending.append(pool.submit(self.windows.batch, positions))
-                if len(pending) > self._prefetch:
-                    yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _positions(self, start_step: int) -> Iterator[NDArray[np.int64]]:
-        epoch, step = divmod(start_step, self.steps_per_epoch)
-        size = self.batch_size * self._process_count
-        while True:
-            order = self.epoch_order(epoch)
-            for first in range(step * size, self.steps_per_epoch * size, size):
-                yield order[first : first + size][self._process_index :: self._process_count]
-            epoch, step = epoch + 1, 0
-
-
-def ordered_batches(windows: Windows, batch_size: int) -> Iterator[Batch]:
-    """Every window once, in order; the last batch may be smaller. For validation."""
-    for first in range(0, len(windows), batch_size):
-        yield windows.batch(np.arange(first, min(first + batch_size, len(windows))))
-
-
-def split_episodes(
-    num_episodes: int, validation_fraction: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Episodes for training and for validation, each sorted.
-
-    A fraction above 0 gives validation at least one episode and leaves at least one for training.
-    An episode keeps its side when the data set grows: its side is a pure function of (seed, index).
-    """
-    if not 0.0 <= validation_fraction < 1.0:
-        raise ValueError(f"validation_fraction must be in [0, 1), got {validation_fraction}")
-    draws = [np.random.default_rng([seed, index]).random() for index in range(num_episodes)]
-    held_out = {index for index, draw in enumerate(draws) if draw < validation_fraction}
-    if validation_fraction > 0.0 and num_episodes >= 2:
-        order = sorted(range(num_episodes), key=draws.__getitem__)
-        held_out = (held_out or {order[0]}) - ({order[-1]} if len(held_out) > 1 else set())
-    training = [index for index in range(num_episodes) if index not in held_out]
-    return training, sorted(held_out)
