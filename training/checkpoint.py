@@ -161,6 +161,12 @@ class TrainingState:
             state.setdefault(int(index), {})[name] = tensor
         groups: list[dict[str, Any]] = trainer["optimizer_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        # Files hold plain strides. A fused optimiser walks a weight and its moments side by side
+        # in memory, so a moment must lie as its weight does (channels-last, for one).
+        for parameter, entries in self.optimizer.state.items():
+            for name, tensor in entries.items():
+                if tensor.shape == parameter.shape:
+                    entries[name] = torch.empty_like(parameter).copy_(tensor)
         for name, value in trainer["progress"].items():
             setattr(self.progress, name, value)
 

@@ -63,6 +63,7 @@ class TinyPolicy(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(2, 16)
         self.encoder = nn.Conv2d(3, 8, 4, stride=4)
+        self.encoder.to(memory_format=torch.channels_last)
         self.trunk = nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.GELU(), nn.Dropout(0.2))
         self.head = nn.Linear(16, 3)
         self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
@@ -81,7 +82,8 @@ class TinyPolicy(nn.Module):
         return imitation + 0.1 * smooth, {"imitation": imitation, "smooth": smooth}
 
     def save(self, folder: Path) -> None:
-        save_file(dict(self.state_dict()), folder / "model.safetensors")
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
 
 
 def tiny_settings(out: Path, **changes: Any) -> TrainingSettings:
