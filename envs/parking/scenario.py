@@ -112,7 +112,7 @@ class Scenario:
 
     def obstacles(self) -> list[Rectangle]:
         """Footprints of everything that stands on the lot."""
-        return [thing.footprint() for thing in (*self.cars, *self.boxes)]
+        return [car.footprint() for car in self.cars] + [box.footprint() for box in self.boxes]
 
 
 def make_scenario(family: str, split: str, index: int, approach: str = "reverse") -> Scenario:

@@ -131,4 +131,4 @@ def _picture(frame: av.VideoFrame) -> NDArray[np.uint8]:
             dst_colorspace=av.video.reformatter.Colorspace.ITU601,
             dst_color_range=av.video.reformatter.ColorRange.MPEG,
         )
-    return frame.to_ndarray()
+    return np.asarray(frame.to_ndarray(), dtype=np.uint8)
