@@ -326,7 +326,7 @@ class ParkingPolicy(Policy):
     # Training
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        labels = self._labels(batch)
+        labels = self.labels(batch)
         tokens, context, seen = self._tokens(batch)
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
@@ -349,7 +349,7 @@ class ParkingPolicy(Policy):
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
 
-    def _labels(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def labels(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Normalised targets of the heads, from recorded actions and the recorded path."""
         states = batch["simulator.state"]  # [B, 2 + W, 5]: now, speed ahead, waypoints
         actions = self.action_range(batch["action"])  # [B, K, A]
@@ -420,10 +420,9 @@ class ParkingPolicy(Policy):
 
     def _semantic_loss(self, seen: Seen, label: Tensor) -> Tensor:
         """Cross-entropy with the published class weights 1, 2, 2; label [B, 200, 200]."""
-        picks = ((torch.arange(SEMANTIC_SIZE) + 0.5) * label.shape[1] / SEMANTIC_SIZE).long()
-        label = label[:, picks][:, :, picks].long()  # [B, 64, 64]
         weight = seen.grid.new_tensor([1.0, 2.0, 2.0])
-        return functional.cross_entropy(self._semantics(seen.grid), label, weight=weight)
+        logits = self._semantics(seen.grid)
+        return functional.cross_entropy(logits, coarse_label(label), weight=weight)
 
     def _depth_loss(self, seen: Seen, batch: dict[str, Tensor]) -> Tensor:
         depth = torch.stack([batch[key] for key in self.embodiment.depth_keys], dim=1)
@@ -431,7 +430,7 @@ class ParkingPolicy(Policy):
         # [B, C, D, h, w] -> [B * C, D, h, w]
         logits, bins = seen.depth_logits.flatten(0, 1), bins.flatten(0, 1)
         if logits.shape[2:] != bins.shape[1:]:  # labels have 16 x 16 cells for any image size
-            logits = functional.adaptive_avg_pool2d(logits, tuple(bins.shape[1:]))
+            logits = functional.adaptive_avg_pool2d(logits, (bins.shape[1], bins.shape[2]))
         known = (bins >= 0).sum().clamp(min=1)
         return functional.cross_entropy(logits, bins, ignore_index=-1, reduction="sum") / known
 
@@ -520,6 +519,13 @@ class FeedForwardReadOut(nn.Sequential):
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+
+
+def coarse_label(label: Tensor) -> Tensor:
+    """Class ids [B, 64, 64] of a label [B, S, S]: those at the middles of the coarse cells."""
+    middles = (torch.arange(SEMANTIC_SIZE, device=label.device) + 0.5) / SEMANTIC_SIZE
+    picks = (middles * label.shape[1]).long()
+    return label[:, picks][:, :, picks].long()
 
 
 def parameter_count(policy: nn.Module) -> int:

@@ -134,6 +134,7 @@ class DepthWeightedSampling(nn.Module):
         nothing = sampled[0].new_zeros(batch, sampled[0].shape[1], 1, 1)
         columns = torch.cat([*sampled, nothing], dim=2)[..., 0]  # [B, F + 1, sum P + 1]
         cells = columns.index_select(2, self.order)  # [B, F + 1, heights * G * G]
+        # Channels: each feature at all heights, then the chance at all heights.
         return cells.reshape(batch, self.out_channels, self.grid.size, self.grid.size)
 
 

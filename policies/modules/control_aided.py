@@ -133,9 +133,11 @@ def sensitivity_distribution(gradient: Tensor, sharpness: float = 1.0) -> Tensor
     Normalising makes the target independent of the gradient's scale, whose smallness left the
     released squared-error target without effect. No gradient at all gives the uniform one.
     """
-    power = gradient.square().sum(dim=2)  # [B, N, D] -> [B, N]
-    largest = power.amax(dim=1, keepdim=True)
-    relative = torch.where(largest > 0.0, power / largest.clamp(min=1e-38), 1.0).pow(sharpness)
+    largest = gradient.abs().amax(dim=(1, 2), keepdim=True)
+    # Scaled before it is squared: the square of a small gradient is no float any more.
+    scaled = torch.where(largest > 0.0, gradient / largest, 1.0)
+    power = scaled.square().sum(dim=2)  # [B, N, D] -> [B, N]
+    relative = (power / power.amax(dim=1, keepdim=True)).pow(sharpness)
     return relative / relative.sum(dim=1, keepdim=True)
 
 

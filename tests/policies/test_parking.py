@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parking_batches import STATISTICS, random_batch, random_observation, tiny_policy
+from torch import Tensor
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.vehicle import parking_embodiment
+from helmsight.policies.modules.birds_eye import Grid
+from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
+from helmsight.policies.parking import (
+    BIRDS_EYES,
+    HEADS,
+    SPEED_OFFSET,
+    WAYPOINT_OFFSETS,
+    ParkingPolicy,
+    ParkingPolicyConfig,
+    coarse_label,
+    parameter_count,
+)
+
+
+def trained_a_little(policy: ParkingPolicy, batch: dict[str, Tensor], steps: int) -> list[float]:
+    """The losses of a few steps on one batch."""
+    policy.train()
+    optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
+    losses = []
+    for _ in range(steps):
+        loss, _ = policy(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+# ---- Training ----
+
+
+@pytest.mark.parametrize(
+    ("head", "birds_eye", "signal"), list(itertools.product(HEADS, BIRDS_EYES, SIGNALS))
+)
+def test_every_combination_of_parts_trains(head: str, birds_eye: str, signal: str) -> None:
+    policy = tiny_policy(signal, head=head, birds_eye=birds_eye).train()
+    loss, parts = policy(random_batch(policy.embodiment, 2))
+    loss.backward()
+    expected = {"action", "target_speed", "waypoints", "semantics", "depth"}
+    assert parts.keys() == expected | ({"attention"} if signal != "none" else set())
+    assert all(part.ndim == 0 and bool(part.isfinite()) for part in parts.values())
+    gradients = {name: parameter.grad for name, parameter in policy.named_parameters()}
+    assert all(g is None or bool(g.isfinite().all()) for g in gradients.values())
+    untrained = [name for name, gradient in gradients.items() if gradient is None]
+    # The chunk is not trained where control tokens drive; everything else always is.
+    allowed = "chunk_read_out" if head == "control_tokens" else "none at all"
+    assert [name for name in untrained if not name.startswith(allowed)] == []
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
+    policy = tiny_policy()
+    loss, parts = policy(random_batch(policy.embodiment, 2))
+    expected = sum(getattr(policy.config.loss, name) * part for name, part in parts.items())
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_four_samples_are_learnt_by_heart(head: str) -> None:
+    policy = tiny_policy(head=head)
+    losses = trained_a_little(policy, random_batch(policy.embodiment, 4), steps=40)
+    assert losses[-1] < 0.8 * losses[0]
+    _, parts = policy(random_batch(policy.embodiment, 4))
+    _, before = tiny_policy(head=head)(random_batch(policy.embodiment, 4))
+    for name in ("action", "target_speed", "waypoints"):
+        assert parts[name].item() < 0.75 * before[name].item(), name
+
+
+@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+def test_it_trains_in_bfloat16(signal: str) -> None:
+    policy = tiny_policy(signal).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, parts = policy(random_batch(policy.embodiment, 2))
+    loss.backward()
+    assert all(bool(part.isfinite()) for part in parts.values())
+
+
+def test_padded_actions_count_for_nothing() -> None:
+    policy = tiny_policy(use_cameras=False)
+    batch = random_batch(policy.embodiment, 3)
+    _, before = policy(batch)
+    changed = {**batch, "action": batch["action"].clone()}
+    changed["action"][batch["action_is_pad"]] = 0.123
+    _, after = policy(changed)
+    torch.testing.assert_close(before["action"], after["action"])
+
+
+def test_depth_beyond_the_bins_counts_for_nothing() -> None:
+    policy = tiny_policy()
+    batch = random_batch(policy.embodiment, 2)
+    for key in policy.embodiment.depth_keys:
+        batch[key] = torch.full_like(batch[key], 65535)
+    _, parts = policy(batch)
+    assert parts["depth"].item() == 0.0
+
+
+@pytest.mark.parametrize("image_size", (64, 128, 256))
+def test_depth_labels_of_sixteen_cells_fit_images_of_any_size(image_size: int) -> None:
+    policy = tiny_policy(image_size=image_size)
+    _, parts = policy(random_batch(policy.embodiment, 1))
+    assert bool(parts["depth"].isfinite())
+
+
+def test_detached_attention_is_trained_by_its_own_loss_alone() -> None:
+    for detached, trained in ((True, False), (False, True)):
+        config = ControlAidedAttentionConfig("jacobian", detached=detached)
+        policy = tiny_policy(attention=config)
+        loss, parts = policy(random_batch(policy.embodiment, 2))
+        (loss - policy.config.loss.attention * parts["attention"]).backward()
+        assert isinstance(policy.attention, torch.nn.Module)
+        found = [p.grad for p in policy.attention.parameters()]
+        moved = any(g is not None and g.abs().max().item() > 1e-12 for g in found)
+        assert moved == trained
+
+
+# ---- Labels ----
+
+
+def labels_of(states: list[tuple[float, ...]], policy: ParkingPolicy) -> dict[str, Tensor]:
+    batch = random_batch(policy.embodiment, 1)
+    batch["simulator.state"] = torch.tensor([states])
+    return policy.labels(batch)
+
+
+def test_waypoints_are_labelled_in_the_frame_of_the_car() -> None:
+    policy = tiny_policy(use_cameras=False)
+    now = (2.0, 1.0, math.pi / 2, 0.0, 0.0)  # looking along +y of the lot
+    ahead, left = (2.0, 6.0, math.pi / 2, 0.0, 0.0), (-3.0, 1.0, math.pi, 0.0, 0.0)
+    waypoints = labels_of([now, now, ahead, left, now, now], policy)["waypoints"][0]
+    torch.testing.assert_close(waypoints[0], torch.tensor([1.0, 0.0, 1.0, 0.0]))
+    torch.testing.assert_close(waypoints[1], torch.tensor([0.0, 1.0, 0.0, 1.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(waypoints[2], torch.tensor([0.0, 0.0, 1.0, 0.0]))
+
+
+poses = st.builds(
+    Pose, st.floats(-20.0, 20.0), st.floats(-20.0, 20.0), st.floats(-math.pi, math.pi)
+)
+
+
+@given(now=poses, later=poses)
+@settings(max_examples=25, deadline=None)
+def test_waypoint_labels_agree_with_the_geometry_of_poses(now: Pose, later: Pose) -> None:
+    states = [(*pose, 0.0, 0.0) for pose in (now, now, later, now, now, now)]
+    x, y, cos, sin = labels_of(states, STATE_POLICY)["waypoints"][0, 0].tolist()
+    expected = now.relative(later)
+    assert (5.0 * x, 5.0 * y) == pytest.approx(expected[:2], abs=1e-3)
+    assert (cos, sin) == pytest.approx((math.cos(expected.yaw), math.sin(expected.yaw)), abs=1e-4)
+
+
+STATE_POLICY = tiny_policy(use_cameras=False)
+
+
+def test_the_target_speed_is_that_of_the_frame_it_is_asked_for() -> None:
+    policy = tiny_policy(use_cameras=False)
+    assert policy.window_offsets()["simulator.state"] == [0, SPEED_OFFSET, *WAYPOINT_OFFSETS]
+    states = [(0.0, 0.0, 0.0, float(index), 0.0) for index in range(6)]
+    assert labels_of(states, policy)["speed"][0, 0].item() == 0.5  # in units of 2 m/s
+
+
+def test_the_coarse_label_takes_the_cell_at_the_same_place() -> None:
+    place = torch.arange(200)
+    label = (place[:, None] * 200 + place[None]).expand(2, -1, -1)
+    found = coarse_label(label)
+    assert found.shape == (2, 64, 64)
+    row, column = found[0] // 200, found[0] % 200
+    middles = (torch.arange(64) + 0.5) * 200 / 64
+    assert (row[:, 0] + 0.5 - middles).abs().max().item() <= 0.5
+    assert torch.equal(row, row[:, :1].expand(-1, 64))
+    assert torch.equal(column, row.T)
+
+
+def test_the_semantic_logits_lie_as_the_label_does() -> None:
+    """Trained on an obstacle in the front left alone, it predicts one there alone."""
+    policy = tiny_policy(loss=type(tiny_policy().config.loss)(depth=0.0, attention=0.0))
+    batch = random_batch(policy.embodiment, 2)
+    batch["observation.birds_eye"] = torch.zeros(2, 200, 200, dtype=torch.uint8)
+    batch["observation.birds_eye"][:, :100, :100] = 1
+    trained_a_little(policy, batch, steps=60)
+    policy.eval().predict_action_chunk(batch)
+    found = policy.diagnostics()["birds_eye"]
+    wanted = coarse_label(batch["observation.birds_eye"])[0].numpy()
+    assert (found == wanted).mean() > 0.95
+
+
+# ---- Control ----
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("use_cameras", (False, True))
+def test_chunks_have_their_shape_and_lie_in_the_action_range(head: str, use_cameras: bool) -> None:
+    policy = tiny_policy(head=head, use_cameras=use_cameras, chunk=5)
+    batch = policy.to_batch(random_observation(policy.embodiment, count=3), single=False)
+    chunk = policy.predict_action_chunk(batch)
+    assert chunk.shape == (3, 1 if head == "target_speed" else 5, 3)
+    low, high = map(torch.tensor, (policy.embodiment.action.low, policy.embodiment.action.high))
+    assert bool(((chunk >= low) & (chunk <= high)).all())
+
+
+@pytest.mark.parametrize("birds_eye", BIRDS_EYES)
+@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+def test_an_observation_gives_the_same_action_alone_and_in_a_batch(
+    birds_eye: str, signal: str
+) -> None:
+    policy = tiny_policy(signal, birds_eye=birds_eye)
+    batch = policy.to_batch(random_observation(policy.embodiment, count=4), single=False)
+    together = policy.predict_action_chunk(batch)
+    for index in range(4):
+        alone = policy.predict_action_chunk({key: v[index : index + 1] for key, v in batch.items()})
+        torch.testing.assert_close(alone[0], together[index], rtol=0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("camera", range(4))
+def test_every_camera_changes_the_action(camera: int) -> None:
+    policy = tiny_policy(image_size=64)
+    observation = policy.to_batch(random_observation(policy.embodiment))
+    before = policy.predict_action_chunk(observation)
+    key = policy.embodiment.image_keys[camera]
+    after = policy.predict_action_chunk({**observation, key: 255 - observation[key]})
+    assert (before - after).abs().max().item() > 1e-7
+
+
+def test_the_target_pose_changes_the_action() -> None:
+    policy = tiny_policy()
+    observation = policy.to_batch(random_observation(policy.embodiment))
+    before = policy.predict_action_chunk(observation)
+    moved = observation["observation.state"].clone()
+    moved[:, policy.embodiment.state.index("target_y")] += 2.0
+    after = policy.predict_action_chunk({**observation, "observation.state": moved})
+    assert (before - after).abs().max().item() > 1e-5
+
+
+def test_sensors_that_are_no_input_change_nothing() -> None:
+    policy = tiny_policy(state_inputs=("speed",))
+    observation = policy.to_batch(random_observation(policy.embodiment))
+    before = policy.predict_action_chunk(observation)
+    moved = observation["observation.state"].clone()
+    moved[:, policy.embodiment.state.index("acceleration_x")] += 2.0
+    after = policy.predict_action_chunk({**observation, "observation.state": moved})
+    assert torch.equal(before, after)
+
+
+# ---- The policy without cameras ----
+
+
+def test_the_state_policy_reads_no_image() -> None:
+    policy = tiny_policy(use_cameras=False)
+    keys = [*policy.input_keys(), *policy.observation_keys()]
+    assert not [key for key in keys if "images" in key or "depth" in key or "birds_eye" in key]
+    batch = random_batch(policy.embodiment, 2)
+    fed = {key: batch[key] for key in (*policy.input_keys(), "action_is_pad")}
+    loss, parts = policy(fed)
+    loss.backward()
+    assert parts.keys() == {"action", "target_speed", "waypoints"}
+    action, _ = policy.predict({"observation.state": np.zeros(8, np.float32)})
+    assert action.shape == (3,)
+
+
+def test_the_camera_policy_asks_for_what_it_reads() -> None:
+    policy = tiny_policy()
+    batch = random_batch(policy.embodiment, 2)
+    fed = {key: batch[key] for key in (*policy.input_keys(), "action_is_pad")}
+    assert bool(policy(fed)[0].isfinite())
+    assert policy.observation_keys() == [*policy.embodiment.image_keys, "observation.state"]
+
+
+def test_cameras_are_demanded_of_the_embodiment() -> None:
+    with pytest.raises(ValueError, match="needs an embodiment that has some"):
+        ParkingPolicy(ParkingPolicyConfig(), parking_embodiment("none"), STATISTICS)
+
+
+def test_the_state_policy_fits_an_embodiment_without_cameras() -> None:
+    config = ParkingPolicyConfig(use_cameras=False)
+    policy = ParkingPolicy(config, parking_embodiment("none"), STATISTICS)
+    assert policy.predict({"observation.state": np.zeros(8, np.float32)})[0].shape == (3,)
+    assert parameter_count(policy) > 0
+
+
+# ---- Diagnostics ----
+
+
+def test_there_is_nothing_to_say_before_the_first_decision() -> None:
+    assert tiny_policy().diagnostics() == {}
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_diagnostics_have_their_shapes_and_ranges(signal: str) -> None:
+    policy = tiny_policy(signal, image_size=64)
+    batch = policy.to_batch(random_observation(policy.embodiment, count=2), single=False)
+    policy.predict_action_chunk(batch)
+    found = policy.diagnostics()
+    maps = {f"attention.{key}": (8, 8) for key in policy.embodiment.image_keys}
+    maps["attention.birds_eye"] = (8, 8)
+    expected = {} if signal == "none" else maps
+    assert found.keys() == {"waypoints", "birds_eye", *expected}
+    for name, shape in expected.items():
+        assert found[name].shape == shape
+        assert found[name].min() >= 0.0 and found[name].max() <= 1.0
+    if signal != "none":
+        assert found["attention.birds_eye"].max() == pytest.approx(1.0)
+    assert found["birds_eye"].shape == (64, 64) and found["birds_eye"].dtype == np.uint8
+    assert found["birds_eye"].max() <= 2
+    assert found["waypoints"].shape == (4, 3)
+    assert bool((np.abs(found["waypoints"][:, 2]) <= math.pi).all())
+
+
+def test_the_state_policy_tells_its_waypoints_alone() -> None:
+    policy = tiny_policy(use_cameras=False)
+    policy.predict(random_observation(policy.embodiment))
+    assert policy.diagnostics().keys() == {"waypoints"}
+
+
+# ---- Bad input ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    (
+        ({"head": "chunks"}, "unknown head 'chunks'; expected one of action_chunk"),
+        ({"birds_eye": "ipm"}, "unknown birds_eye 'ipm'; expected one of sampling"),
+        ({"steps_per_decision": 5}, r"steps_per_decision must be 1 to chunk \(4\), got 5"),
+        ({"grid": Grid(size=48)}, "grid.size must be even and divide 128, got 48"),
+    ),
+)
+def test_a_wrong_option_is_named_with_what_was_expected(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ParkingPolicyConfig(**changes)
+
+
+def test_an_unknown_sensor_is_named() -> None:
+    with pytest.raises(KeyError, match=r"no entry 'spead'; the entries are speed"):
+        tiny_policy(state_inputs=("spead",))
