@@ -26,13 +26,12 @@ class CameraNoise:
         self._brighter = np.clip(noise, 0, 255).astype(np.uint8)
         self._darker = np.clip(-noise, 0, 255).astype(np.uint8)
 
-    def apply_flipped(self, image: NDArray[np.uint8], moment: int) -> NDArray[np.uint8]:
-        """A noisy copy of an image [H, W, 3] turned upside down.
+    def apply(self, image: NDArray[np.uint8], moment: int) -> NDArray[np.uint8]:
+        """A noisy copy of an image [H, W, 3].
 
         Noise is a function of the seed and `moment` alone, so that looking twice changes nothing.
         """
-        flipped = np.asarray(cv2.flip(image, 0), np.uint8)
-        size = flipped.size
+        size = image.size
         if size > BANK_SIZE:
             repeats = -(-size // BANK_SIZE) + 1
             brighter, darker = np.tile(self._brighter, repeats), np.tile(self._darker, repeats)
@@ -41,7 +40,7 @@ class CameraNoise:
         # Knuth's multiplicative hash spreads neighbouring moments over the bank.
         spread = (self._seed * 40_503 + moment * 2_654_435_761) % 2**32
         start = spread % (brighter.size - size + 1)
-        rows = flipped.reshape(flipped.shape[0], -1)
-        cv2.add(rows, brighter[start : start + size].reshape(rows.shape), dst=rows)
-        cv2.subtract(rows, darker[start : start + size].reshape(rows.shape), dst=rows)
-        return flipped
+        rows = image.reshape(image.shape[0], -1)
+        noisy = cv2.add(rows, brighter[start : start + size].reshape(rows.shape))
+        cv2.subtract(noisy, darker[start : start + size].reshape(rows.shape), dst=noisy)
+        return np.asarray(noisy, np.uint8).reshape(image.shape)

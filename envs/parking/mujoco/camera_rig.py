@@ -27,7 +27,9 @@ class CameraRig:
             raise ValueError(f"all cameras must have one image size, got {sorted(sizes)}")
         self.cameras = tuple(cameras)
         self.width, self.height = cameras[0].width, cameras[0].height
-        self.tan_vertical = [math.tan(camera.vertical_fov / 2.0) for camera in cameras]
+        # Tangents of half the fields of view, [C].
+        self.tan_horizontal = np.tan([camera.horizontal_fov / 2.0 for camera in cameras])
+        self.tan_vertical = np.tan([camera.vertical_fov / 2.0 for camera in cameras])
         # Cameras on the ego car sit flush with its body and do not see it; any other one does.
         self.sees_ego = [not _on_board(camera) for camera in cameras]
         self._positions = np.array([camera.position for camera in cameras])

@@ -1,7 +1,7 @@
 """A saloon car of some hundred triangles, and a coarser one for far away.
 
-Car frame: origin on the ground below the middle, x forward, y left, z up. The near car is two
-meshes: `paint` takes the car's colour, `trim` has its own. The far car is one tinted mesh.
+Car frame: origin on the ground below the middle, x forward, y left, z up. What is called `paint`
+takes the car's own colour.
 """
 
 from __future__ import annotations
@@ -37,9 +37,27 @@ def _half_width(z: float) -> float:
     return HALF_WIDTH - (0.06 if z > 0.85 else 0.0) - (0.05 if z < 0.3 else 0.0)
 
 
-def paint_mesh() -> Mesh:
-    """Lower body, roof and pillars."""
+def near_mesh() -> Mesh:
+    """The whole car: body, roof, pillars, windows, wheels, lights, plates, dark underside."""
     mesh = Mesh()
+    _body(mesh)
+    _windows(mesh)
+    for x in (-WHEEL_X, WHEEL_X):
+        for side in (-1.0, 1.0):
+            _wheel(mesh, x, side)
+    mesh.block((-2.1, -0.78, 0.08), (2.1, 0.78, 0.26), "grille")
+    for side in (-1.0, 1.0):
+        inner, outer = side * 0.48, side * 0.86
+        _end_panel(mesh, 1.0, inner, outer, 0.52, 0.68, "headlight")
+        _end_panel(mesh, -1.0, inner, outer, 0.62, 0.84, "taillight")
+    _end_panel(mesh, 1.0, -0.42, 0.42, 0.50, 0.62, "grille")
+    for end in (-1.0, 1.0):
+        _end_panel(mesh, end, -0.26, 0.26, 0.34, 0.46, "plate")
+    return mesh
+
+
+def _body(mesh: Mesh) -> None:
+    """Lower body, roof and pillars."""
     for (x0, z0), (x1, z1) in itertools.pairwise(PROFILE):
         w0, w1 = _half_width(z0), _half_width(z1)
         mesh.polygon([(x0, w0, z0), (x0, -w0, z0), (x1, -w1, z1), (x1, w1, z1)], "paint")
@@ -51,7 +69,6 @@ def paint_mesh() -> Mesh:
     for index in range(4):
         following = (index + 1) % 4
         mesh.polygon([base[index], base[following], roof[following], roof[index]], "paint")
-    return mesh
 
 
 def _body_side(mesh: Mesh, side: float) -> None:
@@ -70,24 +87,6 @@ def _cabin_ring(height: float) -> list[Point]:
     front = BASE_FRONT + height * (ROOF_FRONT - BASE_FRONT)
     half = BASE_HALF + height * (ROOF_HALF - BASE_HALF)
     return [(rear, -half, z), (front, -half, z), (front, half, z), (rear, half, z)]
-
-
-def trim_mesh() -> Mesh:
-    """Windows, wheels, lights, plates and the dark underside."""
-    mesh = Mesh()
-    _windows(mesh)
-    for x in (-WHEEL_X, WHEEL_X):
-        for side in (-1.0, 1.0):
-            _wheel(mesh, x, side)
-    mesh.block((-2.1, -0.78, 0.08), (2.1, 0.78, 0.26), "grille")
-    for side in (-1.0, 1.0):
-        inner, outer = side * 0.48, side * 0.86
-        _end_panel(mesh, 1.0, inner, outer, 0.52, 0.68, "headlight")
-        _end_panel(mesh, -1.0, inner, outer, 0.62, 0.84, "taillight")
-    _end_panel(mesh, 1.0, -0.42, 0.42, 0.50, 0.62, "grille")
-    for end in (-1.0, 1.0):
-        _end_panel(mesh, end, -0.26, 0.26, 0.34, 0.46, "plate")
-    return mesh
 
 
 def _windows(mesh: Mesh) -> None:
@@ -150,7 +149,7 @@ def far_mesh() -> Mesh:
     mesh.polygon(roof, "paint")
     for index in range(4):
         following = (index + 1) % 4
-        mesh.polygon([base[index], base[following], roof[following], roof[index]], "far_glass")
+        mesh.polygon([base[index], base[following], roof[following], roof[index]], "glass")
     return mesh
 
 

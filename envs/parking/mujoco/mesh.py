@@ -1,24 +1,23 @@
-"""Low-poly meshes as MJCF text: flat-shaded quads and polygons that take colours from an atlas.
+"""Low-poly meshes: flat-shaded quads and polygons, in plain colours or with a picture on them.
 
-The atlas is one small texture: a row of plain colours and a few patterned regions. Anything that
-shares it is drawn in one call, which is what makes a lot full of detail affordable.
+All pictures share one small atlas texture; plain colours need none and are drawn faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 ATLAS_SIZE = 256
-CELL = 16
 # Plain colours by name, 8-bit RGB.
 PLAIN = {
     "paint": (255, 255, 255),
     "glass": (38, 46, 54),
-    "far_glass": (120, 134, 148),
     "tyre": (22, 22, 23),
     "rim": (150, 152, 155),
     "headlight": (245, 243, 225),
@@ -49,8 +48,6 @@ def atlas() -> NDArray[np.uint8]:
     """The atlas, [256, 256, 3]; the same at every call."""
     random = np.random.default_rng(7)
     image = np.full((ATLAS_SIZE, ATLAS_SIZE, 3), 128, np.uint8)
-    for index, colour in enumerate(PLAIN.values()):
-        image[:CELL, index * CELL : (index + 1) * CELL] = colour
     _fill(image, "leaves", _mottled(random, (64, 64), (58, 84, 40), 26.0))
     _fill(image, "crown", _mottled(random, (64, 64), (66, 92, 48), 30.0))
     _fill(image, "kerb", _mottled(random, (64, 64), (168, 164, 156), 8.0))
@@ -96,32 +93,83 @@ def _cardboard(random: np.random.Generator) -> NDArray[np.uint8]:
     return image
 
 
+@dataclass(frozen=True)
+class Triangles:
+    """Corners of triangles, three a triangle: what a mesh becomes for drawing.
+
+    positions, normals [N, 3]; colours [N, 3] in [0, 1]; tinted [N]: takes the object's own colour;
+    coordinates [N, 2] in the atlas.
+    """
+
+    positions: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    colours: NDArray[np.float64]
+    tinted: NDArray[np.bool_]
+    coordinates: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+# One corner: position, normal, colour, whether tinted, coordinates.
+Corner = tuple[Point, Point, tuple[float, float, float], bool, tuple[float, float]]
+
+
 class Mesh:
     """A growing list of flat polygons. Faces are seen from the side they wind anticlockwise on."""
 
     def __init__(self) -> None:
-        self.vertices: list[Point] = []
-        self.normals: list[Point] = []
-        self.texture_coordinates: list[tuple[float, float]] = []
-        self.faces: list[tuple[int, int, int]] = []
+        self._plain: list[Corner] = []
+        self._patterned: list[Corner] = []
 
     def polygon(self, points: Sequence[Point], colour: str) -> None:
-        """Add a convex planar polygon in a plain colour."""
-        column = list(PLAIN).index(colour)
-        middle = ((column + 0.5) * CELL / ATLAS_SIZE, 0.5 * CELL / ATLAS_SIZE)
-        self._add(points, [middle] * len(points))
+        """Add a convex planar polygon in a plain colour; `paint` takes the object's own."""
+        red, green, blue = PLAIN[colour]
+        shade = red / 255.0, green / 255.0, blue / 255.0
+        nowhere = [(0.0, 0.0)] * len(points)
+        self._plain.extend(_fan(points, shade, colour == "paint", nowhere))
 
     def patterned(self, points: Sequence[Point], region: str) -> None:
-        """Add a quad that shows a whole region; its first point is the picture's lower left."""
+        """Add a quad that shows a whole region; its first point is the picture's lower left.
+
+        The object's own colour tints it.
+        """
         left, top, width, height = REGIONS[region]
-        # Half a pixel inside, so that filtering does not bleed in the neighbour.
+        # Half a pixel inside, so that its neighbour does not show.
         x0, x1 = (left + 0.5) / ATLAS_SIZE, (left + width - 0.5) / ATLAS_SIZE
         y0, y1 = (top + 0.5) / ATLAS_SIZE, (top + height - 0.5) / ATLAS_SIZE
-        self._add(points, [(x0, y1), (x1, y1), (x1, y0), (x0, y0)])
+        corners = [(x0, y1), (x1, y1), (x1, y0), (x0, y0)]
+        self._patterned.extend(_fan(points, (1.0, 1.0, 1.0), True, corners))
 
-    def whole(self, points: Sequence[Point]) -> None:
-        """Add a quad that shows a whole texture; its first point is texture coordinate (0, 0)."""
-        self._add(points, [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+    def whole(self, low: tuple[float, float], high: tuple[float, float], cell: float) -> None:
+        """Add a level rectangle at height 0 that shows a whole texture, (0, 0) at its low corner.
+
+        It is cut into cells, because haze is worked out at corners only.
+        """
+        for (x0, x1), (y0, y1) in _cells(low, high, cell):
+            points = [(x0, y0, 0.0), (x1, y0, 0.0), (x1, y1, 0.0), (x0, y1, 0.0)]
+            places = [
+                ((x - low[0]) / (high[0] - low[0]), (y - low[1]) / (high[1] - low[1]))
+                for x, y, _ in points
+            ]
+            self._patterned.extend(_fan(points, (1.0, 1.0, 1.0), True, places))
+
+    def level(
+        self, low: tuple[float, float], high: tuple[float, float], cell: float, colour: str
+    ) -> None:
+        """Add a level rectangle at height 0 in a plain colour, cut into cells likewise."""
+        for (x0, x1), (y0, y1) in _cells(low, high, cell):
+            self.polygon([(x0, y0, 0.0), (x1, y0, 0.0), (x1, y1, 0.0), (x0, y1, 0.0)], colour)
+
+    @property
+    def plain_triangles(self) -> Triangles:
+        """The polygons in plain colours."""
+        return _triangles(self._plain)
+
+    @property
+    def patterned_triangles(self) -> Triangles:
+        """The polygons that show a texture."""
+        return _triangles(self._patterned)
 
     def block(
         self,
@@ -150,28 +198,48 @@ class Mesh:
         else:
             self.patterned(lid, pattern)
 
-    def _add(self, points: Sequence[Point], coordinates: Sequence[tuple[float, float]]) -> None:
-        first = len(self.vertices)
-        a, b, c = (np.array(point) for point in points[:3])
-        normal = np.cross(b - a, c - a)
-        normal = normal / np.linalg.norm(normal)
-        self.vertices.extend(points)
-        self.normals.extend([(float(normal[0]), float(normal[1]), float(normal[2]))] * len(points))
-        self.texture_coordinates.extend(coordinates)
-        self.faces.extend(
-            (first, first + index, first + index + 1) for index in range(1, len(points) - 1)
-        )
 
-    def mjcf(self, name: str, scale: Point = (1.0, 1.0, 1.0)) -> str:
-        """The mesh as an MJCF asset."""
-        # Shell inertia: open surfaces have no volume, and the compiler insists on a mass.
-        return (
-            f'<mesh name="{name}" scale="{_text([scale])}" inertia="shell" '
-            f'vertex="{_text(self.vertices)}" '
-            f'normal="{_text(self.normals)}" texcoord="{_text(self.texture_coordinates)}" '
-            f'face="{_text(self.faces)}"/>'
-        )
+def _cells(
+    low: tuple[float, float], high: tuple[float, float], cell: float
+) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+    """A rectangle cut into cells of about a size: the x and y range of each."""
+    edges = [
+        np.linspace(start, end, max(1, round((end - start) / cell)) + 1).tolist()
+        for start, end in zip(low, high, strict=True)
+    ]
+    yield from itertools.product(itertools.pairwise(edges[0]), itertools.pairwise(edges[1]))
 
 
-def _text(rows: Sequence[Sequence[float]]) -> str:
-    return " ".join(f"{value:.5g}" for row in rows for value in row)
+def _fan(
+    points: Sequence[Point],
+    colour: tuple[float, float, float],
+    tinted: bool,
+    coordinates: Sequence[tuple[float, float]],
+) -> list[Corner]:
+    """A convex polygon as the corners of triangles."""
+    a, b, c = (np.array(point) for point in points[:3])
+    normal = np.cross(b - a, c - a)
+    normal = normal / np.linalg.norm(normal)
+    facing = float(normal[0]), float(normal[1]), float(normal[2])
+    corners = [
+        (point, facing, colour, tinted, place)
+        for point, place in zip(points, coordinates, strict=True)
+    ]
+    return [
+        corner
+        for index in range(1, len(corners) - 1)
+        for corner in (corners[0], corners[index], corners[index + 1])
+    ]
+
+
+def _triangles(corners: list[Corner]) -> Triangles:
+    def column(index: int, width: int) -> NDArray[np.float64]:
+        return np.array([corner[index] for corner in corners], float).reshape(-1, width)
+
+    return Triangles(
+        positions=column(0, 3),
+        normals=column(1, 3),
+        colours=column(2, 3),
+        tinted=np.array([corner[3] for corner in corners], bool),
+        coordinates=column(4, 2),
+    )

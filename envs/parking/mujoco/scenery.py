@@ -24,32 +24,28 @@ from helmsight.envs.parking.mujoco.mesh import Mesh
 
 CHUNK_LENGTH = 12.4
 SEGMENT_LENGTH = 6.2
-MEADOW = 140.0
+MEADOW = 200.0
 # Wheel stops are specks beyond this.
 STOPS_WITHIN = 22.0
-STOP_COLOUR = (0.74, 0.72, 0.65)
-GRASS = (0.34, 0.44, 0.23)
 
 
 class Piece(NamedTuple):
     """A static mesh and the sphere round it that decides whether a camera may see it.
 
-    within: distance beyond which it is left out. colour: of the whole piece, without the atlas.
+    within: distance beyond which it is left out.
     """
 
-    name: str
     mesh: Mesh
     center: tuple[float, float, float]
     radius: float
     within: float = math.inf
-    colour: tuple[float, float, float] | None = None
 
 
 def ground_mesh(lot: Lot) -> Mesh:
-    """The lot's surface; its texture shows x to the right and y upwards, row 0 at the top."""
+    """The lot's surface; row 0 of its texture lies at the lowest y, column 0 at the lowest x."""
     x, y = lot.half_length, lot.half_width
     mesh = Mesh()
-    mesh.whole([(-x, -y, 0.0), (x, -y, 0.0), (x, y, 0.0), (-x, y, 0.0)])
+    mesh.whole((-x, -y), (x, y), cell=8.0)
     return mesh
 
 
@@ -82,11 +78,8 @@ def _furniture(lot: Lot) -> list[Piece]:
                 mesh = chunk(medians, "median", (x0 + x1) / 2.0, y)
                 _strip(mesh, low, high, pattern, index in (0, count - 1))
     return [
-        *(_piece(name, mesh) for name, mesh in medians.items()),
-        *(
-            _piece(name, mesh)._replace(within=STOPS_WITHIN, colour=STOP_COLOUR)
-            for name, mesh in stops.items()
-        ),
+        *(_piece(mesh) for mesh in medians.values()),
+        *(_piece(mesh)._replace(within=STOPS_WITHIN) for mesh in stops.values()),
     ]
 
 
@@ -146,16 +139,16 @@ def _edges(lot: Lot) -> list[Piece]:
         (-far, -x, -y, y),
         (x, far, -y, y),
     ):
-        meadow.polygon([(x0, y0, 0.0), (x1, y0, 0.0), (x1, y1, 0.0), (x0, y1, 0.0)], "grass")
-    pieces = [Piece("meadow", meadow, (0.0, 0.0, 0.0), 2.0 * far, colour=GRASS)]
+        meadow.level((x0, y0), (x1, y1), 100.0, "grass")
+    pieces = [Piece(meadow, (0.0, 0.0, 0.0), 2.0 * far)]
     walls = (
-        ("north", (-x, y), (x, y), (0.0, 1.0)),
-        ("south", (x, -y), (-x, -y), (0.0, -1.0)),
-        ("east", (x, y), (x, -y), (1.0, 0.0)),
-        ("west", (-x, -y), (-x, y), (-1.0, 0.0)),
+        ((-x, y), (x, y), (0.0, 1.0)),
+        ((x, -y), (-x, -y), (0.0, -1.0)),
+        ((x, y), (x, -y), (1.0, 0.0)),
+        ((-x, -y), (-x, y), (-1.0, 0.0)),
     )
-    for name, start, end, out in walls:
-        pieces.append(_piece(name, _edge(start, end, out)))
+    for start, end, out in walls:
+        pieces.append(_piece(_edge(start, end, out)))
     return pieces
 
 
@@ -214,7 +207,7 @@ def _building(lot: Lot) -> Piece:
         ],
         "roof",
     )
-    return _piece("building", mesh)
+    return _piece(mesh)
 
 
 def _trees(lot: Lot) -> list[Piece]:
@@ -232,7 +225,7 @@ def _trees(lot: Lot) -> list[Piece]:
             continue
         name = f"trees_{int(cx > 0)}{int(cy > 0)}"
         _tree(groups.setdefault(name, Mesh()), cx, cy, float(random.uniform(0.8, 1.4)))
-    return [_piece(name, mesh) for name, mesh in groups.items()]
+    return [_piece(mesh) for mesh in groups.values()]
 
 
 def _tree(mesh: Mesh, x: float, y: float, size: float) -> None:
@@ -254,8 +247,9 @@ def _tree(mesh: Mesh, x: float, y: float, size: float) -> None:
             mesh.patterned(quad, "crown")
 
 
-def _piece(name: str, mesh: Mesh) -> Piece:
-    points = np.array(mesh.vertices)
+def _piece(mesh: Mesh) -> Piece:
+    triangles = (mesh.plain_triangles, mesh.patterned_triangles)
+    points = np.concatenate([part.positions for part in triangles])
     center = (points.min(axis=0) + points.max(axis=0)) / 2.0
     radius = float(np.linalg.norm(points - center, axis=1).max())
-    return Piece(name, mesh, (float(center[0]), float(center[1]), float(center[2])), radius)
+    return Piece(mesh, (float(center[0]), float(center[1]), float(center[2])), radius)

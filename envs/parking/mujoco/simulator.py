@@ -118,12 +118,11 @@ class MujocoParkingSimulator:
 
     def render(self, cameras: Sequence[CameraSpec], depth: bool) -> CameraFrames:
         """Images of all cameras now; see `ParkingSimulator.render`."""
-        world = self._loaded()
+        self._loaded()
         if not self._rendering:
             raise RuntimeError("this simulator was made with render=False")
-        if self._renderer is None or self._renderer.lot != world.lot:
-            self._free_renderer()
-            self._renderer = TiledRenderer(world.lot)
+        if self._renderer is None:
+            self._renderer = TiledRenderer()
         if not self._dressed:
             self._renderer.load(self._scenario)
             self._dressed = True
@@ -131,17 +130,12 @@ class MujocoParkingSimulator:
 
     def close(self) -> None:
         """Free the physics and the OpenGL context. Closing twice is harmless."""
-        if not self._closed:
-            self._free_renderer()
-        self._closed = True
-        self._world = None
-        self._worlds.clear()
-
-    def _free_renderer(self) -> None:
-        """A context made before the old one is freed would draw nothing, silently."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+        self._closed = True
+        self._world = None
+        self._worlds.clear()
 
     def _loaded(self) -> World:
         self._refuse_if_closed()

@@ -16,7 +16,7 @@ CLEAR_AT = 0.6
 def sky_image(
     rig: CameraRig, looks: Appearance, exposure: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Sky of all cameras as they lie in the draw buffer, [C * H, W, 3], bottom row first.
+    """Sky of all cameras, one below the other, [C * H, W, 3].
 
     exposure: factors on the colour channels. A camera's elevation does not depend on where the
     vehicle is, so one image serves a whole scenario.
@@ -33,4 +33,4 @@ def sky_image(
         horizon = np.array(looks.haze_colour)
         colour = (horizon + share * (horizon * ZENITH - horizon)) * exposure
         tiles.append(np.clip(255.0 * colour, 0, 255).astype(np.uint8))
-    return np.ascontiguousarray(np.concatenate(tiles)[::-1])
+    return np.concatenate(tiles)

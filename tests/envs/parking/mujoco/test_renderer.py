@@ -13,7 +13,7 @@ import pytest
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.mujoco import MujocoParkingSimulator
 from helmsight.envs.parking.mujoco import gl as gl_module
-from helmsight.envs.parking.mujoco.scene_index import SceneIndex
+from helmsight.envs.parking.mujoco.camera_rig import CameraRig
 from helmsight.envs.parking.scenario import ParkedCar, Scenario, make_scenario
 from helmsight.envs.parking.simulator import CameraFrames, VehicleCommand
 from helmsight.envs.parking.vehicle import parking_embodiment
@@ -142,16 +142,20 @@ def test_culling_leaves_out_only_what_cannot_be_seen(
     cameras = CAMERAS + tuple(parking_embodiment("surround6", 64).cameras)
     random = np.random.default_rng(3)
 
-    def everything(self: SceneIndex, rig, vehicle):  # type: ignore[no-untyped-def]
-        distance, inside = rig.distances_and_visibility(vehicle, self._centers, self._radii)
-        return np.ones_like(inside) & (distance > self._near) & (distance <= self._far)
+    whole_view = CameraRig.distances_and_visibility
+
+    def everything(
+        self: CameraRig, vehicle: Pose, centers: np.ndarray, radii: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        distance, inside = whole_view(self, vehicle, centers, radii)
+        return distance, np.ones_like(inside)
 
     for index in range(4):
         start = Pose(*random.uniform((-18, -2), (18, 2)), random.uniform(-3.1, 3.1))
         scenario = dataclasses.replace(make_scenario("cluttered", "train", index), start=start)
         culled = picture(simulator, scenario, cameras)
         with monkeypatch.context() as patch:
-            patch.setattr(SceneIndex, "visible", everything)
+            patch.setattr(CameraRig, "distances_and_visibility", everything)
             whole = picture(simulator, scenario, cameras)
         np.testing.assert_array_equal(culled.depth, whole.depth)
         np.testing.assert_array_equal(culled.colour, whole.colour)
@@ -188,13 +192,13 @@ def test_missing_opengl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(RuntimeError, match="libegl1 libgl1-mesa-dri"):
-        gl_module.make_context(8, 8)
+        gl_module.make_context()
 
 
 def test_an_unknown_opengl_backend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "vulkan")
     with pytest.raises(ValueError, match=r"'vulkan'.*egl"):
-        gl_module.make_context(8, 8)
+        gl_module.make_context()
 
 
 def test_without_a_display_egl_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
