@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -94,7 +94,7 @@ class BatchLoader:
 
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
-    def iterate(self, start_step: int = 0) -> Iterator[Batch]:
+    def iterate(self, start_step: int = 0) -> Generator[Batch, None, None]:
         """Batches from `start_step` on, without end, `read_ahead` of them prepared by threads."""
 
         def make(step: int, positions: NDArray[np.int64]) -> Batch:

@@ -14,6 +14,8 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -56,6 +58,7 @@ class DatasetWriter:
         """Use `create` or `open`."""
         self.root = root
         self._lock = lock
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="dataset-writer")
         self._load()
 
     @classmethod
@@ -191,6 +194,7 @@ class DatasetWriter:
     def close(self) -> None:
         """Let go of the data set; staged episodes that were not committed are deleted."""
         if not self._lock.closed:
+            self._threads.shutdown()
             shutil.rmtree(self.staging_folder, ignore_errors=True)
             self._lock.close()
 
@@ -256,7 +260,11 @@ class _CommitPlan:
             self.rows = self.rows.combine_chunks()
         self.info = self._new_info()
         self._moves: list[tuple[Path, Path]] = []
+        self._writes: list[Future[None]] = []
         self._stage_files()
+        wait(self._writes)
+        for write in self._writes:
+            write.result()
 
     def _own_statistics(self) -> Statistics:
         writer, length = self._writer, self._staged.length
@@ -286,7 +294,8 @@ class _CommitPlan:
             row[f"videos/{key}/to_timestamp"] = length / writer.fps
         for key, entry in statistics.items():
             row |= {f"stats/{key}/{name}": value.tolist() for name, value in entry.items()}
-        return pa.Table.from_pylist([row], schema=writer._episodes_schema)
+        arrays = [pa.array([row[field.name]], field.type) for field in writer._episodes_schema]
+        return pa.Table.from_arrays(arrays, schema=writer._episodes_schema)
 
     def _new_info(self) -> dict[str, Any]:
         info = self._writer._info
@@ -310,15 +319,19 @@ class _CommitPlan:
                 sync_file(source)
             self._moves.append((source, Path(info["video_path"].format(video_key=key, **position))))
         if len(self.tasks) > len(self._writer._tasks):
-            self._add(layout.TASKS_PATH, parquet_bytes(layout.tasks_table(self.tasks)))
-        self._add(layout.EPISODES_PATH.format(**own), parquet_bytes(self.rows))
-        self._add(info["data_path"].format(**position), parquet_bytes(self._data_table()))
-        self._add(layout.STATISTICS_PATH, json.dumps(to_jsonable(self.statistics)).encode())
-        self._add(layout.INFO_PATH, _json(self.info))
+            tasks = layout.tasks_table(self.tasks)
+            self._add(layout.TASKS_PATH, lambda: parquet_bytes(tasks))
+        self._add(layout.EPISODES_PATH.format(**own), lambda: parquet_bytes(self.rows))
+        data_path = info["data_path"].format(**position)
+        self._add(data_path, lambda: parquet_bytes(self._data_table()))
+        statistics = to_jsonable(self.statistics)
+        self._add(layout.STATISTICS_PATH, lambda: json.dumps(statistics).encode())
+        self._add(layout.INFO_PATH, lambda: _json(self.info))
 
-    def _add(self, target: str, content: bytes | pa.Buffer) -> None:
+    def _add(self, target: str, content: Callable[[], bytes | pa.Buffer]) -> None:
+        """Make and write the new content of `target` in a thread: they mostly wait for the disk."""
         source = self._folder / target.replace("/", "-")
-        write_synced(source, content)
+        self._writes.append(self._writer._threads.submit(lambda: write_synced(source, content())))
         self._moves.append((source, Path(target)))
 
     def _data_table(self) -> pa.Table:
@@ -339,7 +352,7 @@ class _CommitPlan:
     def put_in_place(self) -> None:
         """Rename everything; `info.json` last, when all else is durable."""
         root = self._writer.root
-        folders = {}
+        folders: dict[Path, None] = {}  # a set that keeps its order
         for source, target in self._moves[:-1]:
             path = root / target
             path.parent.mkdir(parents=True, exist_ok=True)
