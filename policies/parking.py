@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from helmsight.policies.modules.birds_eye import (
     DepthWeightedSampling,
     Grid,
     LiftSplat,
+    grid_in_camera,
 )
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
@@ -33,7 +33,7 @@ from helmsight.policies.modules.control_aided import (
     Gated,
     build_attention,
 )
-from helmsight.policies.modules.image_encoder import STRIDE, ImageEncoder, ResidualBlock
+from helmsight.policies.modules.image_encoder import ImageEncoder, ResidualBlock
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
 from helmsight.policies.modules.speed_controller import SpeedController
 from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
@@ -481,37 +481,11 @@ class ParkingPolicy(Policy):
             found["attention.birds_eye"] = attention.numpy()
             depth = self._last["depth"].softmax(dim=1).cpu()  # [C, D, h, w]
             for index, key in enumerate(self.embodiment.image_keys):
-                found[f"attention.{key}"] = self._attention_in_camera(
-                    attention, depth[index], index
-                )
+                metres = self.config.depth.centers()[depth[index].argmax(dim=0)]  # [h, w]
+                found[f"attention.{key}"] = grid_in_camera(
+                    self.embodiment.cameras[index], attention, metres, self.config.grid.extent
+                ).numpy()
         return found
-
-    def _attention_in_camera(
-        self, attention: Tensor, depth: Tensor, index: int
-    ) -> NDArray[np.float32]:
-        """The bird's-eye attention as a camera sees it: each pixel at its predicted depth."""
-        camera = self.embodiment.cameras[index]
-        height, width = depth.shape[1:]
-        metres = self.config.depth.centers()[depth.argmax(dim=0)].double()  # [h, w]
-        v, u = torch.meshgrid(
-            (torch.arange(height, dtype=torch.double) + 0.5) * STRIDE,
-            (torch.arange(width, dtype=torch.double) + 0.5) * STRIDE,
-            indexing="ij",
-        )
-        focal = camera.focal_length
-        rays = torch.stack(
-            [(u - camera.width / 2) / focal, (v - camera.height / 2) / focal, torch.ones_like(u)],
-            dim=2,
-        )
-        points = (rays * metres.unsqueeze(2)) @ torch.tensor(camera.rotation()).T  # [h, w, 3]
-        points = points + torch.tensor(camera.position, dtype=torch.double)
-        extent = self.config.grid.extent
-        # grid_sample's axes: first the column (y = +extent is -1), then the row (x = +extent).
-        place = torch.stack([-points[..., 1] / extent, -points[..., 0] / extent], dim=2).float()
-        sampled = functional.grid_sample(
-            attention[None, None], place[None], align_corners=False, padding_mode="zeros"
-        )
-        return sampled[0, 0].numpy()
 
 
 class FeedForwardReadOut(nn.Sequential):

@@ -189,24 +189,40 @@ class LiftSplat(nn.Module):
 
 def _cell_of_frustum(camera: CameraSpec, bins: DepthBins, grid: Grid) -> NDArray[np.int64]:
     """Cell [D * h * w] that each depth bin of each feature pixel falls into; G * G outside."""
-    height, width = camera.height // STRIDE, camera.width // STRIDE
-    depth, v, u = np.meshgrid(
-        bins.centers().numpy(),
-        (np.arange(height) + 0.5) * STRIDE,
-        (np.arange(width) + 0.5) * STRIDE,
-        indexing="ij",
-    )
-    rays = np.stack(
-        [
-            (u - camera.width / 2.0) / camera.focal_length,
-            (v - camera.height / 2.0) / camera.focal_length,
-            np.ones_like(u),
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
-    points = (rays * depth.reshape(-1, 1)) @ camera.rotation().T + np.asarray(camera.position)
+    rays = pixel_rays(camera)  # [h, w, 3]
+    depth = bins.centers().numpy()[:, None, None, None]  # [D, 1, 1, 1]
+    points = (rays * depth).reshape(-1, 3) + np.asarray(camera.position)
     cell = 2.0 * grid.extent / grid.size
     row = np.floor((grid.extent - points[:, 0]) / cell).astype(int)
     column = np.floor((grid.extent - points[:, 1]) / cell).astype(int)
     inside = (row >= 0) & (row < grid.size) & (column >= 0) & (column < grid.size)
     return np.where(inside, row * grid.size + column, grid.size**2)
+
+
+def pixel_rays(camera: CameraSpec) -> NDArray[np.float64]:
+    """Ray [h, w, 3] in the vehicle frame through each feature pixel, of unit optical depth."""
+    v, u = np.meshgrid(
+        (np.arange(camera.height // STRIDE) + 0.5) * STRIDE,
+        (np.arange(camera.width // STRIDE) + 0.5) * STRIDE,
+        indexing="ij",
+    )
+    x = (u - camera.width / 2.0) / camera.focal_length
+    y = (v - camera.height / 2.0) / camera.focal_length
+    return np.stack([x, y, np.ones_like(x)], axis=-1) @ camera.rotation().T
+
+
+def grid_in_camera(camera: CameraSpec, values: Tensor, depth: Tensor, extent: float) -> Tensor:
+    """Bird's-eye values [G, G] as a camera sees them, [h, w].
+
+    Each feature pixel takes the value of the cell below the point that it sees at its depth [h, w]
+    in metres; what lies far from the ground, such as the sky, or outside the grid gives 0.
+    """
+    points = torch.tensor(pixel_rays(camera)) * depth.double().unsqueeze(2)  # [h, w, 3]
+    points = points + torch.tensor(camera.position, dtype=torch.double)
+    # grid_sample's axes: first the column (y = +extent is -1), then the row (x = +extent).
+    place = torch.stack([-points[..., 1] / extent, -points[..., 0] / extent], dim=2)
+    sampled = functional.grid_sample(
+        values[None, None], place[None].to(values.dtype), align_corners=False
+    )
+    near_ground = (points[..., 2] > -1.0) & (points[..., 2] < 2.5)
+    return sampled[0, 0] * near_ground
