@@ -52,14 +52,16 @@ class CameraRig:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Distances [C, N] from the cameras to spheres [N, 3], and whether each may be in view."""
         positions, rotations = self.place(vehicle)
-        relative = centers[None] - positions[:, None]  # [C, N, 3]
-        right, down, forward = np.moveaxis(relative @ rotations, 2, 0)  # each [C, N]
+        optical = np.swapaxes(rotations, 1, 2)  # [C, 3, 3], rows right, down, forward
+        # Coordinates in the cameras' optical frames, [C, 3, N].
+        local = optical @ centers.T - optical @ positions[:, :, None]
+        right, down, forward = local[:, 0], local[:, 1], local[:, 2]
         cos_x, sin_x, cos_y, sin_y = self._edges
         # Signed distance beyond the nearer of two opposite frustum planes.
         beside = np.abs(right) * cos_x - forward * sin_x
         above = np.abs(down) * cos_y - forward * sin_y
         inside = (beside <= radii) & (above <= radii) & (forward > -radii)
-        return np.sqrt((relative * relative).sum(axis=2)), inside
+        return np.sqrt(right * right + down * down + forward * forward), inside
 
 
 def _on_board(camera: CameraSpec) -> bool:

@@ -1,18 +1,21 @@
-"""Parked cars and boxes as mocap bodies, in the physics and in the pictures alike."""
+"""Parked cars and boxes as mocap bodies, and where a scenario puts them."""
 
 from __future__ import annotations
 
 import math
 
 import mujoco
+import numpy as np
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.scenario import Scenario
 
 MAX_CARS = 64
 MAX_BOXES = 4
-# Mocap bodies without a use in the scenario wait here, out of everybody's reach.
+# Mocap bodies without a use in the scenario wait this deep, out of everybody's reach and of each
+# other's: a heap of overlapping bodies would slow down the search for contacts.
 PARKED_AWAY = -100.0
+SPACING_AWAY = 20.0
 
 
 def mocap_bodies(cars: list[str], boxes: list[str]) -> str:
@@ -36,7 +39,11 @@ def check_room(scenario: Scenario) -> None:
 
 def place_obstacles(data: mujoco.MjData, scenario: Scenario) -> None:
     """Put cars and boxes where the scenario has them, and the unused bodies away."""
-    data.mocap_pos[: MAX_CARS + MAX_BOXES] = (0.0, 0.0, PARKED_AWAY)
+    count = MAX_CARS + MAX_BOXES
+    data.mocap_pos[:count] = (0.0, 0.0, PARKED_AWAY)
+    data.mocap_pos[:count, 0] = SPACING_AWAY * np.arange(1, count + 1)
+    data.mocap_pos[:count, 1] = SPACING_AWAY * np.arange(1, count + 1)
+    data.mocap_quat[:count] = (1.0, 0.0, 0.0, 0.0)
     for index, car in enumerate(scenario.cars):
         place(data, index, car.pose)
     for index, box in enumerate(scenario.boxes):

@@ -1,8 +1,9 @@
 """Pictures of all cameras from one draw buffer, one tile a camera, read back once.
 
-MuJoCo's own renderer was measured at 3.6 ms for four cameras of 128 x 128 on one core: it lights
-every vertex and sets up every geom anew for every camera. Here light is baked, a camera is a few
-calls, and the image comes the right way up; that takes less than half.
+MuJoCo's own renderer took 3.7 ms for four cameras of 128 x 128 on one core, because it lights every
+vertex and sets up every geom anew for every camera. Here light is baked, a camera is a few calls,
+and images come the right way up: 2.7 ms. On a software renderer the ground's texture is the largest
+single cost (0.8 ms); vertices, read-back and Python share the rest.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ GRAVITY = ("car", "box", "post", "barrier", "kerb")
 class World:
     """One lot's compiled physics and the height at which its ego car stands at rest."""
 
-    lot: Lot
     model: mujoco.MjModel
     data: mujoco.MjData
     indices: Indices
@@ -164,7 +163,7 @@ def _build_world(lot: Lot) -> World:
     drivetrain.release()
     # The tyres sink into the ground by fractions of a millimetre; start there and not in a bounce.
     mujoco.mj_step(model, data, nstep=200)
-    return World(lot, model, data, indices, drivetrain, float(data.qpos[2]))
+    return World(model, data, indices, drivetrain, float(data.qpos[2]))
 
 
 def _place_ego(world: World, scenario: Scenario) -> None:
