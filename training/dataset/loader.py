@@ -21,7 +21,7 @@ def split_episodes(
 ) -> tuple[list[int], list[int]]:
     """Whole episodes for training and for validation, drawn by the seed alone.
 
-    At least one episode is held out when the fraction is above 0 and there are two or more.
+    With a fraction above 0 and two or more episodes, each side gets at least one.
     """
     if not 0.0 <= validation_fraction < 1.0:
         raise ValueError(f"validation_fraction must lie in [0, 1), got {validation_fraction}")
@@ -30,7 +30,7 @@ def split_episodes(
     )
     held_out = round(episodes * validation_fraction)
     if validation_fraction > 0.0 and episodes > 1:
-        held_out = max(1, held_out)
+        held_out = min(max(1, held_out), episodes - 1)
     return sorted(order[held_out:].tolist()), sorted(order[:held_out].tolist())
 
 
