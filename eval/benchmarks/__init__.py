@@ -1,0 +1,1 @@
+"""Benchmarks: how fast this machine simulates, trains and decides. One subject a module."""
