@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from helmsight.cli import demo
+from helmsight.cli.configuration import configuration
+from helmsight.cli.demo import override_words
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Replaces the three commands; holds what they were called with and what they return."""
+
+    class Commands:
+        called: list = []  # noqa: RUF012  a fresh class each test
+        codes: dict = {}  # noqa: RUF012
+
+        def named(self, name):
+            def run(words):
+                self.called.append((name, words))
+                return self.codes.get(name, 0)
+
+            return run
+
+    commands = Commands()
+    monkeypatch.setattr(demo, "_command", commands.named)
+    return commands
+
+
+def test_it_collects_then_trains_then_evaluates(commands):
+    assert demo.run([]) == 0
+    assert [name for name, _ in commands.called] == ["collect", "train", "eval"]
+
+
+def test_each_command_accepts_the_words_it_gets(commands):
+    demo.run(["out='some where/it\\'s here'"])
+    values = {name: configuration(name, words) for name, words in commands.called}
+    out = Path("some where/it's here")
+    assert values["train"]["data"] == values["collect"]["out"] == str(out / "data")
+    assert values["eval"]["checkpoint"] == values["train"]["out"] == str(out / "policy")
+
+
+def test_demonstrations_are_of_the_standard_family(commands):
+    demo.run([])
+    collected = configuration("collect", commands.called[0][1])
+    assert collected["families"] == {"standard": 1.0, "cluttered": 0.0}
+
+
+def test_a_reported_number_never_rests_on_the_simulators_truth(commands):
+    demo.run([])
+    evaluated = configuration("eval", commands.called[2][1])
+    assert evaluated["env_options"]["target"] == "tracked"
+    assert evaluated["env_options"]["split"] == "test"
+
+
+def test_its_parts_can_be_changed(commands):
+    demo.run(["collect.episodes=4", "train.max_minutes=0.5"])
+    assert configuration("collect", commands.called[0][1])["episodes"] == 4
+    assert configuration("train", commands.called[1][1])["max_minutes"] == 0.5
+
+
+def test_an_interrupted_step_ends_the_demo(commands, capsys):
+    commands.codes["train"] = 130
+    assert demo.run([]) == 130
+    assert [name for name, _ in commands.called] == ["collect", "train"]
+    assert "Done" not in capsys.readouterr().out
+
+
+def test_it_ends_with_the_report_and_what_to_try_next(commands, capsys):
+    demo.run([])
+    text = capsys.readouterr().out
+    assert str(Path("runs/demo/evaluation/report.html").resolve()) in text
+    assert "helmsight train policy=state data=runs/demo/data" in text
+
+
+def test_values_become_words_that_hydra_reads_back():
+    words = override_words({"a": {"b": 1.5, "c": True}, "d": [1, "x y"], "e": None})
+    assert list(words) == ["a.b=1.5", "a.c=true", "d=[1,'x y']", "e=null"]
