@@ -1,7 +1,8 @@
 """The parking lot: four rows of slots as in CARLA's Town04_Opt, two of them face one aisle.
 
 Lot frame: x along the aisle, y across it, origin in the middle of the aisle.
-Row 0 is the outermost at positive y, row 3 the outermost at negative y; rows 1 and 2 face the aisle.
+Row 0 is the outermost at positive y, row 3 the outermost at negative y; rows 1 and 2 face the
+aisle.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class VehicleGeometry:
         return (self.front - self.rear) / 2.0
 
     def footprint(self, rear_axle: Pose, margin: float = 0.0) -> Rectangle:
-        """The body's rectangle when the rear axle is at `rear_axle`, grown by `margin` all round."""
+        """The body's rectangle with the rear axle at `rear_axle`, grown by `margin` all round."""
         return Rectangle(
             rear_axle.transform(Pose(self.center_offset, 0.0, 0.0)),
             self.length + 2.0 * margin,
