@@ -1,7 +1,7 @@
 """Statistics of parts give those of the whole."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,6 +21,7 @@ tables = arrays(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables, tables)
 def test_the_aggregate_of_two_parts_is_that_of_the_whole(left, right):
     merged = aggregate(vector_statistics(left), vector_statistics(right))
@@ -29,6 +30,7 @@ def test_the_aggregate_of_two_parts_is_that_of_the_whole(left, right):
         np.testing.assert_allclose(merged[name], whole[name], rtol=1e-9, atol=1e-4)
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables)
 def test_quantiles_rise_from_minimum_to_maximum(values):
     statistics = vector_statistics(values)
@@ -36,6 +38,7 @@ def test_quantiles_rise_from_minimum_to_maximum(values):
     assert (np.diff([statistics[name] for name in names], axis=0) >= -1e-9).all()
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(-1000, 1000), st.integers(0, 3), st.integers(1, 400))
 def test_counters_in_closed_form_are_those_of_their_values(first, step, count):
     closed = counter_statistics(first, step, count)

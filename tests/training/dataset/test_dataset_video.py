@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_dataset import pictures
 
@@ -26,12 +26,14 @@ def test_decoded_frames_look_like_those_encoded(video):
     assert error.mean(axis=(1, 2, 3)).max() < 4.0
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=12))
 def test_random_access_gives_the_frames_of_sequential_decoding(video, frames):
     path, every = video
     assert np.array_equal(decode_video(path, np.array(frames) / 10.0, 10), every[frames])
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_a_plain_colour_survives_the_conversion(colour):
     frames = np.full((2, 8, 12, 3), colour, np.uint8)

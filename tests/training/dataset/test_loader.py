@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_dataset import record, vector_features
 
@@ -56,6 +56,7 @@ def test_a_batch_larger_than_the_data_is_refused(windows):
         BatchLoader(windows, 40, seed=0)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(2, 300), st.floats(0.01, 0.9), st.integers(0, 5))
 def test_every_episode_is_either_trained_on_or_held_out(episodes, fraction, seed):
     training, held_out = split_episodes(episodes, fraction, seed)

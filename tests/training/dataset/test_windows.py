@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_dataset import record
 
@@ -39,6 +39,7 @@ def test_a_batch_has_the_shapes_and_types_of_the_contract(dataset):
     }
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     offsets=st.lists(st.integers(-8, 8), min_size=1, max_size=5),
     episodes=st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True),
