@@ -62,6 +62,9 @@ def _check(values: Values) -> None:
         raise ValueError(
             f"episodes ({values['episodes']}) must be at least repeats ({values['repeats']})"
         )
+    threads = values["threads"]
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be null or a whole number of 1 or more, got {threads!r}")
     if not values["seconds"] > 0.0:
         raise ValueError(f"seconds must be above 0, got {values['seconds']}")
 
@@ -197,7 +200,7 @@ def step(values: Values, data: Path, report: Report) -> Measurements:
     from helmsight.training.data import LeRobotTrainingData
     from helmsight.training.settings import TrainingSettings
 
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(values["threads"] or available_cores())
     settings = TrainingSettings((data,), data, max_steps=1, batch_size=values["step_batch_size"])
     source = LeRobotTrainingData(settings)
     aided, plain = (
@@ -217,7 +220,7 @@ def decision(values: Values, data: Path, report: Report) -> Measurements:
     from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.policies.base import load_policy
 
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(values["threads"] or available_cores())
     environment = ParkingEnvironment(**_environment_options(values))
     if values["checkpoint"]:
         policy = load_policy(values["checkpoint"])

@@ -161,6 +161,7 @@ def test_so_many_decisions_are_timed_as_asked(blind_environment: ParkingEnvironm
         (["parts=[]"], "no parts given"),
         (["repeats=0"], "repeats must be a whole number of 1 or more, got 0"),
         (["episodes=3"], r"episodes \(3\) must be at least repeats \(5\)"),
+        (["threads=0"], "threads must be null or a whole number of 1 or more, got 0"),
         (["seconds=0"], "seconds must be above 0, got 0"),
         (["second=3"], "unknown key 'second'; did you mean 'seconds'"),
     ),
@@ -183,7 +184,7 @@ FIGURES = (
 @pytest.mark.rendering
 def test_the_command_measures_every_part(tmp_path: Path, capsys: Any) -> None:
     small = ["seconds=0.2", "repeats=1", "episodes=1", "pairs=2", "decisions=3", "image_size=32"]
-    sizes = ["batch_size=4", "step_batch_size=4"]
+    sizes = ["batch_size=4", "step_batch_size=4", "threads=1"]
     assert bench.run([f"out={tmp_path}", *small, *sizes]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     for name in FIGURES:
