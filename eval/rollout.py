@@ -100,7 +100,7 @@ class EpisodeRunner:
         while not done:
             decides = bool(getattr(self.policy, "needs_observation", True))
             if decides and not fresh:
-                observation, fresh = world.observe(), True
+                observation, fresh = self._observe(world, filmed=spectator is not None), True
             action, elapsed = self._decide(observation, task)
             if decides:
                 decision_ms.append(round(1000.0 * elapsed, 3))
@@ -111,6 +111,16 @@ class EpisodeRunner:
             path.append(_pose(world))
             step, done = step + 1, terminated or truncated
         return self._record(episode, task, info, decision_ms, path)
+
+    def _observe(self, world: Any, filmed: bool) -> Observation:
+        """What the policy decides on; no picture is made that neither it nor a film looks at."""
+        keys = getattr(self.policy, "observation_keys", None)
+        blind = keys is not None and not any(
+            key.startswith("observation.images.") for key in keys()
+        )
+        if blind and not filmed and hasattr(world, "observe_state"):
+            return world.observe_state()
+        return world.observe()
 
     def _warm_up(self, observation: Observation, task: str) -> None:
         """One decision for nothing: what is initialised lazily is no part of an inference."""

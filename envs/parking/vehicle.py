@@ -115,3 +115,19 @@ def parking_embodiment(rig: str = "surround4", image_size: int = 128) -> Embodim
         replace(camera, width=image_size, height=image_size) for camera in CAMERA_RIGS[rig]
     )
     return EmbodimentSpec("parking-car", CONTROL_RATE_HZ, cameras, STATE, ACTION)
+
+
+def parking_rig(embodiment: EmbodimentSpec) -> tuple[str, int]:
+    """Rig name and image size with which `parking_embodiment` gives these cameras.
+
+    Raises ValueError where no rig does.
+    """
+    size = embodiment.cameras[0].width if embodiment.cameras else 128
+    for rig in CAMERA_RIGS:
+        if parking_embodiment(rig, size).cameras == embodiment.cameras:
+            return rig, size
+    names = ", ".join(camera.name for camera in embodiment.cameras)
+    raise ValueError(
+        f"no camera rig of the parking car has the cameras {names} of this embodiment; the rigs "
+        f"are {', '.join(CAMERA_RIGS)}"
+    )
