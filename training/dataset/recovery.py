@@ -22,8 +22,8 @@ from helmsight.training.dataset.statistics import (
 STAGING_FOLDER = ".staging"
 
 
-def discard_unfinished(root: Path, staging: bool = True) -> None:
-    """Bring the data set in `root` back to the episodes that `info.json` counts.
+def discard_unfinished(root: Path, staging: bool = True) -> metadata.EpisodeIndex:
+    """Bring the data set in `root` back to the episodes that `info.json` counts; their index.
 
     staging: also delete staged episodes, which no running worker may still be writing.
     """
@@ -42,6 +42,7 @@ def discard_unfinished(root: Path, staging: bool = True) -> None:
         replace_file(root / layout.TASKS_PATH, parquet_bytes(table))
     _restore_statistics(root, info)
     _trim_log(root, int(info["total_episodes"]))
+    return index
 
 
 def _trim_episode_rows(root: Path, total: int) -> None:

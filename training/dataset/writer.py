@@ -14,8 +14,6 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -58,7 +56,6 @@ class DatasetWriter:
         """Use `create` or `open`."""
         self.root = root
         self._lock = lock
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="dataset-writer")
         self._load()
 
     @classmethod
@@ -97,14 +94,13 @@ class DatasetWriter:
         return cls(root, _acquire_lock(root))
 
     def _load(self) -> None:
-        recovery.discard_unfinished(self.root)
+        index = recovery.discard_unfinished(self.root)
         self._info = metadata.load_info(self.root)
         self._tasks = metadata.load_tasks(self.root)
         self._statistics: Statistics = metadata.load_statistics(self.root)
         self._features: Features = self._info["features"]
         self._video_keys = layout.keys_of_dtype(self._features, "video")
         self._episodes_schema = layout.episodes_schema(self._features)
-        index = metadata.load_episode_index(self.root, self._info)
         used = [index.data_file, *index.video_file.values()]
         self._next_file = int(max((files.max() for files in used if len(files)), default=-1)) + 1
         self._load_open_metadata_file()
@@ -194,7 +190,6 @@ class DatasetWriter:
     def close(self) -> None:
         """Let go of the data set; staged episodes that were not committed are deleted."""
         if not self._lock.closed:
-            self._threads.shutdown()
             shutil.rmtree(self.staging_folder, ignore_errors=True)
             self._lock.close()
 
@@ -260,11 +255,7 @@ class _CommitPlan:
             self.rows = self.rows.combine_chunks()
         self.info = self._new_info()
         self._moves: list[tuple[Path, Path]] = []
-        self._writes: list[Future[None]] = []
         self._stage_files()
-        wait(self._writes)
-        for write in self._writes:
-            write.result()
 
     def _own_statistics(self) -> Statistics:
         writer, length = self._writer, self._staged.length
@@ -319,19 +310,16 @@ class _CommitPlan:
                 sync_file(source)
             self._moves.append((source, Path(info["video_path"].format(video_key=key, **position))))
         if len(self.tasks) > len(self._writer._tasks):
-            tasks = layout.tasks_table(self.tasks)
-            self._add(layout.TASKS_PATH, lambda: parquet_bytes(tasks))
-        self._add(layout.EPISODES_PATH.format(**own), lambda: parquet_bytes(self.rows))
-        data_path = info["data_path"].format(**position)
-        self._add(data_path, lambda: parquet_bytes(self._data_table()))
-        statistics = to_jsonable(self.statistics)
-        self._add(layout.STATISTICS_PATH, lambda: json.dumps(statistics).encode())
-        self._add(layout.INFO_PATH, lambda: _json(self.info))
+            self._add(layout.TASKS_PATH, parquet_bytes(layout.tasks_table(self.tasks)))
+        self._add(layout.EPISODES_PATH.format(**own), parquet_bytes(self.rows))
+        self._add(info["data_path"].format(**position), parquet_bytes(self._data_table()))
+        self._add(layout.STATISTICS_PATH, json.dumps(to_jsonable(self.statistics)).encode())
+        self._add(layout.INFO_PATH, _json(self.info))
 
-    def _add(self, target: str, content: Callable[[], bytes | pa.Buffer]) -> None:
-        """Make and write the new content of `target` in a thread: they mostly wait for the disk."""
+    def _add(self, target: str, content: bytes | pa.Buffer) -> None:
+        # In this thread: on a machine busy with simulation, waking another one costs more.
         source = self._folder / target.replace("/", "-")
-        self._writes.append(self._writer._threads.submit(lambda: write_synced(source, content())))
+        write_synced(source, content)
         self._moves.append((source, Path(target)))
 
     def _data_table(self) -> pa.Table:
