@@ -65,6 +65,29 @@ def api() -> Any:
     return importlib.import_module("OpenGL.GL")
 
 
+class DrawCalls:
+    """The calls that are made for every camera of every picture, bound straight to the driver.
+
+    PyOpenGL converts the arguments and asks for errors at every call, which took a tenth of a
+    picture's time; here arguments are plain numbers and addresses.
+    """
+
+    def __init__(self) -> None:
+        driver = importlib.import_module("OpenGL.platform").PLATFORM.GL
+        number, address = ctypes.c_int, ctypes.c_void_p
+        self.viewport = _bound(driver.glViewport, number, number, number, number)
+        self.uniform_matrix = _bound(
+            driver.glUniformMatrix4fv, number, number, ctypes.c_ubyte, address
+        )
+        self.draw = _bound(driver.glDrawArrays, number, number, number)
+        self.draw_many = _bound(driver.glMultiDrawArrays, number, address, address, number)
+
+
+def _bound(function: Any, *arguments: Any) -> Any:
+    function.argtypes, function.restype = arguments, None
+    return function
+
+
 class Program:
     """A vertex and a fragment shader with one texture, drawing vertices of type `VERTEX`."""
 
@@ -193,7 +216,7 @@ class DrawBuffer:
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._framebuffer)
         for name, storage, attachment in (
             (self._colour, gl.GL_RGBA8, gl.GL_COLOR_ATTACHMENT0),
-            (self._depth, gl.GL_DEPTH_COMPONENT24, gl.GL_DEPTH_ATTACHMENT),
+            (self._depth, gl.GL_DEPTH_COMPONENT32F, gl.GL_DEPTH_ATTACHMENT),
         ):
             gl.glBindRenderbuffer(gl.GL_RENDERBUFFER, name)
             gl.glRenderbufferStorage(gl.GL_RENDERBUFFER, storage, width, height)

@@ -68,6 +68,7 @@ class TiledRenderer:
     def __init__(self) -> None:
         self._context = gl.make_context()
         self._api: Any = gl.api()
+        self._calls = gl.DrawCalls()
         self._plain = gl.Program(PLAIN_VERTEX, PLAIN_FRAGMENT)
         self._patterned = gl.Program(PATTERNED_VERTEX, PATTERNED_FRAGMENT)
         self._atlas, self._ground = gl.Texture(smooth=False), gl.Texture(smooth=True)
@@ -143,7 +144,7 @@ class TiledRenderer:
         self._start(self._patterned, "ground")
         for index in range(len(rig)):
             self._aim(rig, self._patterned, matrices, index)
-            api.glDrawArrays(api.GL_TRIANGLES, 0, len(scene.ground))
+            self._calls.draw(api.GL_TRIANGLES, 0, len(scene.ground))
 
     def _start(self, program: gl.Program, buffer: str) -> None:
         program.use()
@@ -160,7 +161,9 @@ class TiledRenderer:
         for index, things in enumerate(in_view):
             self._aim(rig, program, matrices, index)
             first, count = layer.ranges(things)
-            self._api.glMultiDrawArrays(self._api.GL_TRIANGLES, first, count, len(first))
+            self._calls.draw_many(
+                self._api.GL_TRIANGLES, first.ctypes.data, count.ctypes.data, len(first)
+            )
 
     def _draw_ego(self, rig: CameraRig, matrices: NDArray[np.float32], vehicle: Pose) -> None:
         vertices = self._scene.ego(vehicle)
@@ -168,15 +171,17 @@ class TiledRenderer:
         self._buffers["ego"].bind()
         for index in np.flatnonzero(rig.sees_ego):
             self._aim(rig, self._plain, matrices, int(index))
-            self._api.glDrawArrays(self._api.GL_TRIANGLES, 0, len(vertices))
+            self._calls.draw(self._api.GL_TRIANGLES, 0, len(vertices))
 
     def _aim(
         self, rig: CameraRig, program: gl.Program, matrices: NDArray[np.float32], index: int
     ) -> None:
         """Draw into one camera's tile from now on, through its matrix."""
-        api = self._api
-        api.glViewport(0, index * rig.height, rig.width, rig.height)
-        api.glUniformMatrix4fv(program.location("camera"), 1, api.GL_TRUE, matrices[index])
+        self._calls.viewport(0, index * rig.height, rig.width, rig.height)
+        # Rows first, as NumPy has them.
+        self._calls.uniform_matrix(
+            program.location("camera"), 1, self._api.GL_TRUE, matrices[index].ctypes.data
+        )
 
     def _rig_of(self, cameras: Sequence[CameraSpec]) -> CameraRig:
         """The cameras as a rig; callers pass the same ones picture after picture."""
