@@ -26,7 +26,7 @@ def run(words: list[str]) -> int:
         checkpoint=values["checkpoint"],
         out=out,
         env=values["env_id"],
-        env_kwargs=_with_cameras(values["checkpoint"], values["env_options"]),
+        env_kwargs=_as_trained(values["checkpoint"], values["env_options"]),
         **{
             key: values[key]
             for key in (
@@ -54,15 +54,25 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _with_cameras(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options with the checkpoint's camera rig and image size where none were asked for."""
+def _as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options with what the checkpoint's policy looks at, where nothing else was asked for.
+
+    That is its camera rig and image size, and the bird's-eye label if it was trained on that.
+    """
     from helmsight.envs.parking.vehicle import parking_rig
     from helmsight.envs.spec import EmbodimentSpec
 
     given = {key: value for key, value in options.items() if value is not None}
     for folder in (Path(checkpoint) / "policy", Path(checkpoint)):
-        file = folder / "embodiment.json"
-        if file.is_file():
-            rig, size = parking_rig(EmbodimentSpec.from_dict(json.loads(file.read_text())))
-            return {"cameras": rig, "image_size": size, **given}
+        if not (folder / "embodiment.json").is_file():
+            continue
+        rig, size = parking_rig(EmbodimentSpec.from_dict(_json(folder / "embodiment.json")))
+        trained = {"cameras": rig, "image_size": size}
+        if _json(folder / "config.json")["config"].get("sees") == "label":
+            trained["birds_eye"] = True
+        return {**trained, **given}
     return given
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ def run(words: list[str]) -> int:
     from helmsight.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    from helmsight.policies.base import config_from_dict, policy_type
+    from helmsight.policies.base import config_from_dict, load_policy, policy_type
     from helmsight.training.augmentation import AugmentationSettings
     from helmsight.training.data import train
     from helmsight.training.settings import TrainingSettings
@@ -27,7 +27,10 @@ def run(words: list[str]) -> int:
     settings = TrainingSettings(**_settings(values, AugmentationSettings))
 
     def make_policy(embodiment: Any, statistics: Any) -> Any:
-        return policy_class(policy_config, embodiment, statistics)
+        made: Any = policy_class(policy_config, embodiment, statistics)
+        if values["teacher"] is not None:
+            made.learn_from(load_policy(values["teacher"]))
+        return made
 
     summary = train(settings, make_policy, config=values)
     if not summary.completed:
@@ -38,7 +41,7 @@ def run(words: list[str]) -> int:
 
 
 def _settings(values: dict[str, Any], augmentation: type) -> dict[str, Any]:
-    chosen = {key: value for key, value in values.items() if key != "policy"}
+    chosen = {key: value for key, value in values.items() if key not in ("policy", "teacher")}
     data = values["data"]
     chosen["data"] = tuple(map(Path, [data] if isinstance(data, str) else data))
     chosen["out"] = Path(values["out"])

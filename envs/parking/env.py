@@ -16,7 +16,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.birds_eye import BirdsEyeLabeller
+from helmsight.envs.parking.birds_eye import SIZE, BirdsEyeLabeller
 from helmsight.envs.parking.plan_view import draw_scene
 from helmsight.envs.parking.scenario import TEST_EPISODES, Scenario, make_scenario
 from helmsight.envs.parking.simulator import (
@@ -41,6 +41,8 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     cameras, image_size: a rig of `CAMERA_RIGS` and its images' side in pixels.
     depth: whether observations hold `observation.depth.<camera>`, float32 [H, W] in metres along
     the optical axis, `inf` where nothing is hit.
+    birds_eye: whether observations hold the label `observation.birds_eye`, uint8 [200, 200]. It is
+    privileged: for teachers and bounds, not for a policy that is to drive.
     target: "tracked" puts the dead-reckoned target pose into the state, "oracle" the true one.
     simulator: a name in `SIMULATORS`.
 
@@ -63,6 +65,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         cameras: str = "surround4",
         image_size: int = 128,
         depth: bool = False,
+        birds_eye: bool = False,
         target: str = "tracked",
         simulator: str = "mujoco",
         render_mode: str | None = None,
@@ -74,6 +77,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.family, self.split, self.approach = family, split, approach
         self.embodiment = parking_embodiment(cameras, image_size)
         self.depth = depth
+        self.birds_eye = birds_eye
         self.target = target
         self.render_mode = render_mode
         self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
@@ -165,8 +169,11 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         return {**self._images(), **self.observe_state()}
 
     def observe_state(self) -> Observation:
-        """The part of the observation that costs no image: `observation.state`."""
-        return {"observation.state": self._state_vector()}
+        """The part of the observation that costs no image: `observation.state`, and the label."""
+        observation: Observation = {"observation.state": self._state_vector()}
+        if self.birds_eye:
+            observation["observation.birds_eye"] = self.birds_eye_label()
+        return observation
 
     def birds_eye_label(self) -> NDArray[np.uint8]:
         """Semantic bird's-eye label [200, 200] now, class ids as in `birds_eye.CLASSES`."""
@@ -205,6 +212,8 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             if self.depth:
                 entries[depth_key] = spaces.Box(0.0, np.inf, size, np.float32)
         entries["observation.state"] = spaces.Box(_float32(STATE.low), _float32(STATE.high))
+        if self.birds_eye:
+            entries["observation.birds_eye"] = spaces.Box(0, 2, (SIZE, SIZE), np.uint8)
         return spaces.Dict(entries)
 
     def _next_scenario(self, options: dict[str, Any]) -> Scenario:

@@ -9,6 +9,29 @@ from torch import Tensor, nn
 from helmsight.policies.modules.transformer import DecoderBlock
 
 
+class GridSummary(nn.Module):
+    """Grid tokens [B, N, D] read all at once, each at its own place -> [B, D].
+
+    What to do about an obstacle depends on exactly where it is. A map from all places to a vector
+    learns that from far fewer samples than attention, which has to find places by their codes.
+    """
+
+    def __init__(self, width: int, tokens: int, channels: int = 16, hidden: int = 256) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(width, channels)
+        self.mix = nn.Sequential(
+            nn.Linear(tokens * channels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(self.reduce(tokens).flatten(1))  # [B, N, 16] -> [B, N * 16]
+        return mixed
+
+
 class ParallelDecoder(nn.Module):
     """Decodes a fixed number of slots in one pass (after ACT, Zhao et al. 2023, and OpenVLA-OFT).
 

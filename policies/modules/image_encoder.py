@@ -13,18 +13,21 @@ class ResidualBlock(nn.Module):
     """Depth-wise 3x3, then point-wise expansion and reduction, added to the input.
 
     The last map starts small, so that a stack of blocks begins near the identity and needs no
-    normalisation between them.
+    normalisation between them. Point-wise maps run as matrix products over the pixels: as
+    convolutions they hand gradients back in another memory order, which costs a fifth of a step.
     """
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.expand = nn.Conv2d(channels, expansion * channels, 1)
-        self.reduce = nn.Conv2d(expansion * channels, channels, 1)
+        self.expand = nn.Linear(channels, expansion * channels)
+        self.reduce = nn.Linear(expansion * channels, channels)
         nn.init.normal_(self.reduce.weight, std=0.02)
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.reduce(torch.relu(self.expand(self.depthwise(features))))
+        pixels = self.depthwise(features).permute(0, 2, 3, 1)  # [M, C, h, w] -> [M, h, w, C]
+        pixels = self.reduce(torch.relu(self.expand(pixels)))
+        return features + pixels.permute(0, 3, 1, 2)
 
 
 class ImageEncoder(nn.Module):

@@ -31,7 +31,7 @@ def test_evaluate_policy_runs_our_policy_as_it_is(cameras: str) -> None:
     statistics = {"observation.state": {"mean": [0.0] * 8, "std": [1.0] * 8}}
     torch.manual_seed(0)
     policy = ParkingPolicy(
-        ParkingPolicyConfig(use_cameras=cameras != "none"), embodiment, statistics
+        ParkingPolicyConfig(sees="nothing" if cameras == "none" else "cameras"), embodiment, statistics
     ).eval()
     rewards, lengths = evaluate_policy(
         policy, environment, n_eval_episodes=1, return_episode_rewards=True, warn=False

@@ -71,4 +71,5 @@ def random_observation(embodiment: EmbodimentSpec, seed: int = 0, count: int = 0
         for key, camera in zip(embodiment.image_keys, embodiment.cameras, strict=True)
     }
     state = random.normal(size=(*leading, embodiment.state.size)).astype(np.float32)
-    return {**images, "observation.state": state}
+    label = random.integers(0, 3, (*leading, 200, 200), dtype=np.uint8)
+    return {**images, "observation.state": state, "observation.birds_eye": label}

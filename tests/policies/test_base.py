@@ -54,7 +54,7 @@ def saved(tmp_path: Path) -> Path:
         {"head": "action_chunk"},
         {"head": "target_speed", "birds_eye": "lift_splat"},
         {"head": "control_tokens", "signal": "mean_logit"},
-        {"use_cameras": False},
+        {"sees": "nothing"},
     ),
 )
 def test_a_loaded_policy_acts_as_the_saved_one(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def test_a_batch_of_observations_gives_a_batch_of_actions() -> None:
 
 
 def test_the_recurrent_state_is_handed_through() -> None:
-    policy, state = tiny_policy(use_cameras=False), (np.zeros(2),)
+    policy, state = tiny_policy(sees="nothing"), (np.zeros(2),)
     assert policy.predict(random_observation(policy.embodiment), state=state)[1] is state
 
 
@@ -212,7 +212,7 @@ def counted(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_so_many_actions_of_a_chunk_are_executed_as_configured(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = tiny_policy(use_cameras=False, steps_per_decision=steps)
+    policy = tiny_policy(sees="nothing", steps_per_decision=steps)
     batch = policy.to_batch(random_observation(policy.embodiment))
     chunk = policy.predict_action_chunk(batch)
     decisions = counted(policy, monkeypatch)
@@ -231,7 +231,7 @@ def test_between_decisions_no_observation_is_read() -> None:
 
 
 def test_a_reset_forgets_the_rest_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = tiny_policy(use_cameras=False, steps_per_decision=4)
+    policy = tiny_policy(sees="nothing", steps_per_decision=4)
     decisions = counted(policy, monkeypatch)
     batch = policy.to_batch(random_observation(policy.embodiment))
     policy.select_action(batch)
@@ -242,7 +242,7 @@ def test_a_reset_forgets_the_rest_of_a_chunk(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_episodes_start_decides_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = tiny_policy(use_cameras=False, steps_per_decision=4)
+    policy = tiny_policy(sees="nothing", steps_per_decision=4)
     decisions = counted(policy, monkeypatch)
     observation = random_observation(policy.embodiment)
     policy.predict(observation, episode_start=np.array([True]))

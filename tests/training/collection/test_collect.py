@@ -191,7 +191,7 @@ def state_policy(reference, tmp_path):
     from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 
     statistics = json.loads((reference[0] / "meta/stats.json").read_text())
-    config = ParkingPolicyConfig(use_cameras=False)
+    config = ParkingPolicyConfig(sees="nothing")
     ParkingPolicy(config, parking_embodiment(), statistics).save(tmp_path / "policy")
     return tmp_path / "policy"
 

@@ -1,15 +1,11 @@
 """The parking policy: surround cameras, ego state and target pose in, a chunk of actions out.
 
-    cameras -> encoder -> depth -> bird's eye -> fusion -> control-aided attention -> heads
-
-`use_cameras=False` is the same policy without its eyes: state and target alone. It is the yardstick
-that every camera policy must beat.
+    view (cameras or label) -> control-aided attention -> heads, with the state beside it
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -19,103 +15,28 @@ from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import Policy, Statistics, register
-from helmsight.policies.modules.action_heads import ControlTokenHead, ParallelDecoder
-from helmsight.policies.modules.birds_eye import (
-    DepthBins,
-    DepthWeightedSampling,
-    Grid,
-    LiftSplat,
-    grid_in_camera,
-)
+from helmsight.policies.modules.action_heads import ControlTokenHead, GridSummary, ParallelDecoder
+from helmsight.policies.modules.birds_eye import grid_in_camera
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
     ControlAidedAttentionConfig,
     Gated,
     build_attention,
 )
-from helmsight.policies.modules.image_encoder import ImageEncoder, ResidualBlock
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
-from helmsight.policies.modules.speed_controller import SpeedController
-from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
+from helmsight.policies.parking.config import (
+    SEMANTIC_CLASSES,
+    SEMANTIC_SIZE,
+    SPEED_OFFSET,
+    TARGET_ENTRIES,
+    WAYPOINT_OFFSETS,
+    ParkingPolicyConfig,
+)
+from helmsight.policies.parking.view import LabelView, Seen, SurroundView, coarse_label
 
-HEADS = ("action_chunk", "target_speed", "control_tokens")
-BIRDS_EYES = ("sampling", "lift_splat")
-# Frames (0.1 s) ahead: the speed that the target-speed head predicts, and the waypoints (0.1, 1.1,
-# 2.1, 3.1 s, as published).
-SPEED_OFFSET = 3
-WAYPOINT_OFFSETS = (1, 11, 21, 31)
-SEMANTIC_CLASSES = 3
-SEMANTIC_SIZE = 64
-TARGET_ENTRIES = ("target_x", "target_y", "target_yaw")
-
-
-@dataclass(frozen=True)
-class ParkingLossWeights:
-    """Weight of each part of the loss."""
-
-    action: float = 1.0
-    target_speed: float = 1.0
-    waypoints: float = 0.5
-    semantics: float = 1.0
-    depth: float = 0.25
-    attention: float = 0.1
-
-
-@dataclass(frozen=True)
-class ParkingPolicyConfig:
-    """Everything that a parking policy's shape and training depend on.
-
-    head: which head drives ("action_chunk" and "target_speed" are trained together in any case).
-    state_inputs: sensors that the policy reads beside the target pose. Accelerations are left out
-    by default: they tell the previous command, and a clone that can copy it never starts.
-    body_front, body_rear, body_width: the parked car's outline about its rear axle in metres.
-    """
-
-    use_cameras: bool = True
-    head: str = "action_chunk"
-    birds_eye: str = "sampling"
-    chunk: int = 4
-    steps_per_decision: int = 1
-    width: int = 64
-    attention_heads: int = 2
-    image_channels: int = 48
-    image_blocks: int = 2
-    fusion_layers: int = 1
-    decoder_layers: int = 2
-    state_inputs: tuple[str, ...] = ("speed", "steering_angle")
-    body_front: float = 3.75
-    body_rear: float = 0.95
-    body_width: float = 1.95
-    depth: DepthBins = field(default_factory=DepthBins)
-    grid: Grid = field(default_factory=Grid)
-    attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)
-    speed_controller: SpeedController = field(default_factory=SpeedController)
-    loss: ParkingLossWeights = field(default_factory=ParkingLossWeights)
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("head", self.head, HEADS),
-            ("birds_eye", self.birds_eye, BIRDS_EYES),
-        ):
-            if value not in allowed:
-                raise ValueError(f"unknown {name} {value!r}; expected one of {', '.join(allowed)}")
-        if not 1 <= self.steps_per_decision <= self.chunk:
-            raise ValueError(
-                f"steps_per_decision must be 1 to chunk ({self.chunk}), "
-                f"got {self.steps_per_decision}"
-            )
-        if self.grid.size % 2 or SEMANTIC_SIZE * 2 % self.grid.size:
-            raise ValueError(
-                f"grid.size must be even and divide {SEMANTIC_SIZE * 2}, got {self.grid.size}"
-            )
-
-
-class Seen(NamedTuple):
-    """What the cameras gave: fused tokens [B, N, D], the grid before fusion, depth logits."""
-
-    tokens: Tensor
-    grid: Tensor
-    depth_logits: Tensor
+# A car farther than this from its target (m) and slower than this (m/s) stands on its way.
+ON_ITS_WAY, STANDING_SPEED = 0.8, 0.05
+SPEED_ENTRY = 3  # of simulator.state
 
 
 class Decoded(NamedTuple):
@@ -130,84 +51,6 @@ class Decoded(NamedTuple):
     waypoints: Tensor
 
 
-class SurroundView(nn.Module):
-    """Cameras, target and state to fused bird's-eye tokens."""
-
-    def __init__(self, config: ParkingPolicyConfig, embodiment: EmbodimentSpec) -> None:
-        super().__init__()
-        channels, width = config.image_channels, config.width
-        self.config = config
-        self.cameras = embodiment.cameras
-        self.encoder = ImageEncoder(channels, config.image_blocks)
-        self.depth_head = nn.Conv2d(channels, config.depth.count, 1)
-        self.feature_head = nn.Conv2d(channels, channels // 2, 1)
-        lifted = channels // 2
-        self.to_grid: nn.Module
-        if config.birds_eye == "sampling":
-            self.to_grid = DepthWeightedSampling(self.cameras, lifted, config.depth, config.grid)
-        else:
-            self.to_grid = LiftSplat(self.cameras, lifted, config.depth, config.grid)
-        grid_channels = self.to_grid.out_channels
-        assert isinstance(grid_channels, int)
-        self.grid_encoder = nn.Sequential(
-            nn.Conv2d(grid_channels + 3, channels, 1),
-            nn.ReLU(),
-            nn.Conv2d(channels, width, 3, stride=2, padding=1),
-            nn.GroupNorm(1, width),
-            nn.ReLU(),
-            ResidualBlock(width),
-            ResidualBlock(width),
-        )
-        self.grid_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.token_size = config.grid.size // 2
-        self.positions: Tensor
-        self.register_buffer(
-            "positions", fixed_positions(self.token_size, self.token_size, width), persistent=False
-        )
-        self.cells: Tensor
-        self.register_buffer(
-            "cells", torch.tensor(config.grid.centers(), dtype=torch.float32), persistent=False
-        )
-        self.fusion = nn.ModuleList(
-            EncoderBlock(width, config.attention_heads) for _ in range(config.fusion_layers)
-        )
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, images: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
-        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D]."""
-        batch, cameras = images.shape[:2]
-        features = self.encoder(images.flatten(0, 1))  # [B * C, F, h, w]
-        depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))  # [B, C, D, h, w]
-        lifted = self.feature_head(features).unflatten(0, (batch, cameras))  # [B, C, F / 2, h, w]
-        grid = self.to_grid(lifted, depth_logits.softmax(dim=2))  # [B, G_c, G, G]
-        grid = torch.cat([grid, self._target_channels(target)], dim=1)
-        grid = self.grid_encoder(grid.contiguous(memory_format=torch.channels_last))
-        tokens = grid.flatten(2).transpose(1, 2)  # [B, D, G/2, G/2] -> [B, N, D]
-        tokens = torch.cat([tokens + self.positions, state_tokens], dim=1)  # [B, N + T, D]
-        for block in self.fusion:
-            tokens = block(tokens)
-        tokens = self.norm(tokens[:, : self.token_size**2])
-        return Seen(tokens, grid, depth_logits)
-
-    def _target_channels(self, target: Tensor) -> Tensor:
-        """Where each cell lies in the target's frame, and a soft outline of the parked car.
-
-        [B, 3] -> [B, 3, G, G]
-        """
-        cos, sin = target[:, 2:].cos(), target[:, 2:].sin()  # [B, 1]
-        dx = self.cells[:, 0] - target[:, :1]  # [G * G] - [B, 1] -> [B, G * G]
-        dy = self.cells[:, 1] - target[:, 1:2]
-        along, across = cos * dx + sin * dy, cos * dy - sin * dx
-        config = self.config
-        middle = (config.body_front - config.body_rear) / 2.0
-        half_length = (config.body_front + config.body_rear) / 2.0
-        inside = torch.sigmoid(4.0 * (half_length - (along - middle).abs())) * torch.sigmoid(
-            4.0 * (config.body_width / 2.0 - across.abs())
-        )
-        channels = torch.stack([torch.tanh(along / 5.0), torch.tanh(across / 5.0), inside], dim=1)
-        return channels.unflatten(2, (config.grid.size, config.grid.size))
-
-
 @register("parking")
 class ParkingPolicy(Policy):
     """See the module's docstring; `config` says which parts are on."""
@@ -220,7 +63,7 @@ class ParkingPolicy(Policy):
     ) -> None:
         super().__init__(config, embodiment, statistics)
         width, entries = config.width, embodiment.action.size
-        if config.use_cameras and not embodiment.cameras:
+        if config.sees == "cameras" and not embodiment.cameras:
             raise ValueError(
                 "a parking policy with cameras needs an embodiment that has some; "
                 "this data set was recorded without (use policy=state)"
@@ -233,6 +76,9 @@ class ParkingPolicy(Policy):
             [state["mean"][index] for index in self._sensors],
             [state["std"][index] for index in self._sensors],
         )
+        fades = torch.tensor([name == "steering_angle" for name in config.state_inputs])
+        self._fades: Tensor
+        self.register_buffer("_fades", fades, persistent=False)
         self.action_range = RangeScaler(embodiment.action)
         inputs = len(self._sensors) + 8
         self.state_encoder = nn.Sequential(
@@ -240,10 +86,16 @@ class ParkingPolicy(Policy):
         )
         # Two tokens: the ego car and the target, each with its own reading of the state.
         self.state_tokens = nn.Linear(width, 2 * width)
-        self.view = SurroundView(config, embodiment) if config.use_cameras else None
-        signal = config.attention if config.use_cameras else ControlAidedAttentionConfig("none")
+        self.view: SurroundView | LabelView | None = None
+        if config.sees == "cameras":
+            self.view = SurroundView(config, embodiment)
+        elif config.sees == "label":
+            self.view = LabelView(config)
+        signal = config.attention if self.view else ControlAidedAttentionConfig("none")
         self.attention = build_attention(signal, width)
         self.attention_signal = signal.signal
+        tokens = (config.grid.size // 2) ** 2
+        self.summary = GridSummary(width, tokens) if self.view is not None else None
         slots = config.chunk + 1 + len(WAYPOINT_OFFSETS)
         self.decoder = ParallelDecoder(width, config.attention_heads, config.decoder_layers, slots)
         self.chunk_read_out = FeedForwardReadOut(width, entries)
@@ -257,18 +109,47 @@ class ParkingPolicy(Policy):
             else None
         )
         semantic_channels = SEMANTIC_CLASSES * (SEMANTIC_SIZE * 2 // config.grid.size) ** 2
-        self.semantic_head = nn.Conv2d(width, semantic_channels, 1) if config.use_cameras else None
+        self.semantic_head = (
+            nn.Conv2d(width, semantic_channels, 1) if config.sees == "cameras" else None
+        )
+        self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: dict[str, Tensor] = {}
+
+    def learn_from(self, teacher: ParkingPolicy) -> None:
+        """Start with a privileged policy's weights, and learn to see what it is shown.
+
+        All but the camera encoder starts where the teacher ended; a loss draws the grid that the
+        cameras give to the one that the teacher makes of the label. Raises ValueError for a
+        teacher that is none, or of another shape.
+        """
+        if not isinstance(self.view, SurroundView) or not isinstance(teacher.view, LabelView):
+            raise ValueError(
+                "a teacher must see the label (policy=privileged) and its pupil cameras "
+                f"(policy=parking); these see {teacher.config.sees} and {self.config.sees}"
+            )
+        own, weights = self.state_dict(), teacher.state_dict()
+        pupil_only = ("view.encoder.", "view.depth_head.", "view.feature_head.", "semantic_head.")
+        for name, value in own.items():
+            if name.startswith(pupil_only):
+                continue
+            if name not in weights or weights[name].shape != value.shape:
+                raise ValueError(f"the teacher's shape differs: {name} is missing or of other size")
+            value.copy_(weights[name])
+        self._teacher = [teacher.requires_grad_(False).eval()]
 
     # What it wants to be fed
 
     def observation_keys(self) -> list[str]:
-        images = list(self.embodiment.image_keys) if self.config.use_cameras else []
-        return [*images, "observation.state"]
+        seen = {
+            "cameras": list(self.embodiment.image_keys),
+            "label": ["observation.birds_eye"],
+            "nothing": [],
+        }
+        return [*seen[self.config.sees], "observation.state"]
 
     def input_keys(self) -> list[str]:
         labels = ["action", "simulator.state"]
-        if self.config.use_cameras:
+        if self.config.sees == "cameras":
             labels += [*self.embodiment.depth_keys, "observation.birds_eye"]
         return [*self.observation_keys(), *labels]
 
@@ -287,6 +168,9 @@ class ParkingPolicy(Policy):
     def _state(self, state: Tensor) -> Tensor:
         """Network inputs [B, S] of states [B, 8]: sensors, and the target near and far."""
         x, y, yaw = state[:, self._target].unbind(dim=1)
+        sensors = self.standardise(state[:, self._sensors])
+        standing = torch.exp(-((state[:, self._speed] / self.config.steering_fades_at) ** 2))
+        faded = torch.where(self._fades, standing.unsqueeze(1), 1.0)  # [S], [B, 1] -> [B, S]
         target = torch.stack(
             [
                 x / 10.0,
@@ -301,7 +185,7 @@ class ParkingPolicy(Policy):
             ],
             dim=1,
         )
-        return torch.cat([self.standardise(state[:, self._sensors]), target], dim=1)
+        return torch.cat([sensors * faded, target], dim=1)
 
     def _tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Seen | None]:
         """Tokens [B, N, D] before attention, state context [B, D], and what the cameras gave."""
@@ -310,12 +194,20 @@ class ParkingPolicy(Policy):
         state_tokens = self.state_tokens(context).unflatten(1, (2, -1))  # [B, 2 D] -> [B, 2, D]
         if self.view is None:
             return state_tokens, context, None
-        images = torch.stack([batch[key] for key in self.embodiment.image_keys], dim=1)
-        seen = self.view(images, state[:, self._target], state_tokens)
+        if isinstance(self.view, LabelView):
+            sight = batch["observation.birds_eye"]
+        else:
+            sight = torch.stack([batch[key] for key in self.embodiment.image_keys], dim=1)
+        seen = self.view(sight, state[:, self._target], state_tokens)
         return seen.tokens, context, seen
 
+    def _with_summary(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """The state's context [B, D], with what the tokens hold all together added to it."""
+        return context if self.summary is None else context + self.summary(tokens)
+
     def _decode(self, tokens: Tensor, context: Tensor) -> Decoded:
-        slots = self.decoder(tokens, context)  # [B, K + 1 + W, D]
+        # [B, K + 1 + W, D]
+        slots = self.decoder(tokens, self._with_summary(tokens, context))
         chunk = self.config.chunk
         return Decoded(
             self.chunk_read_out(slots[:, :chunk]),
@@ -343,9 +235,11 @@ class ParkingPolicy(Policy):
 
             target = self.attention.target(tokens, decode)
             parts["attention"] = self.attention.loss(gated, target)
-        if seen is not None:
-            parts["semantics"] = self._semantic_loss(seen, batch["observation.birds_eye"])
-            parts["depth"] = self._depth_loss(seen, batch)
+        if seen is not None and seen.depth_logits is not None:
+            parts["semantics"] = self._semantic_loss(seen.grid, batch["observation.birds_eye"])
+            parts["depth"] = self._depth_loss(seen.depth_logits, batch)
+        if seen is not None and self._teacher:
+            parts["teacher"] = self._teacher_loss(seen.grid, batch)
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
 
@@ -370,18 +264,32 @@ class ParkingPolicy(Policy):
         return {
             "action": actions,
             "valid": (~batch["action_is_pad"]).float(),
+            "weight": self._entry_weights(batch["observation.state"], now[:, 0], batch["action"]),
             "speed": speed,
             "waypoints": waypoints,
         }
+
+    def _entry_weights(self, state: Tensor, now: Tensor, actions: Tensor) -> Tensor:
+        """Weight [B, A] of each action entry's error; see `ParkingLossWeights.waiting`."""
+        acceleration = self.embodiment.action.index("acceleration")
+        x, y, _ = state[:, self._target].unbind(dim=1)
+        on_its_way = torch.hypot(x, y) > ON_ITS_WAY
+        stands = now[:, SPEED_ENTRY].abs() < STANDING_SPEED
+        waits = on_its_way & stands & (actions[:, 0, acceleration] < 0.0)
+        weights = torch.ones_like(actions[:, 0])
+        weights[:, acceleration] = torch.where(waits, self.config.loss.waiting, 1.0)
+        return weights
 
     def _action_loss(
         self, tokens: Tensor, context: Tensor, decoded: Decoded, labels: dict[str, Tensor]
     ) -> Tensor:
         """Imitation loss [B] of the head that drives: L1 on the chunk, or token cross-entropy."""
         if self.token_head is None:
-            error = (decoded.chunk - labels["action"]).abs().mean(dim=2)  # [B, K]
+            error = (decoded.chunk - labels["action"]).abs()  # [B, K, A]
+            error = (error * labels["weight"].unsqueeze(1)).mean(dim=2)  # [B, K]
             return self._mean_over_steps(error, labels["valid"])
         targets = self.token_head.to_tokens(labels["action"])
+        context = self._with_summary(tokens, context)
         return self._token_loss(self.token_head(tokens, context, targets), targets, labels)
 
     def _token_loss(self, logits: Tensor, targets: Tensor, labels: dict[str, Tensor]) -> Tensor:
@@ -402,7 +310,7 @@ class ParkingPolicy(Policy):
         """The driving head's continuous actions, raw outputs and loss, for attention's target."""
         if self.token_head is not None:
             targets = self.token_head.to_tokens(labels["action"])
-            logits = self.token_head(tokens, context, targets)
+            logits = self.token_head(tokens, self._with_summary(tokens, context), targets)
             loss = self._token_loss(logits, targets, labels)
             return ActionOutputs(self.token_head.expected(logits), logits, loss)
         decoded = self._decode(tokens, context)
@@ -418,17 +326,25 @@ class ParkingPolicy(Policy):
         factor = SEMANTIC_SIZE * 2 // self.config.grid.size
         return functional.pixel_shuffle(self.semantic_head(grid), factor)
 
-    def _semantic_loss(self, seen: Seen, label: Tensor) -> Tensor:
+    def _semantic_loss(self, grid: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy with the published class weights 1, 2, 2; label [B, 200, 200]."""
-        weight = seen.grid.new_tensor([1.0, 2.0, 2.0])
-        logits = self._semantics(seen.grid)
+        weight = grid.new_tensor([1.0, 2.0, 2.0])
+        logits = self._semantics(grid)
         return functional.cross_entropy(logits, coarse_label(label), weight=weight)
 
-    def _depth_loss(self, seen: Seen, batch: dict[str, Tensor]) -> Tensor:
+    def _teacher_loss(self, grid: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Squared distance to the teacher's grid, as a share of that grid's variance."""
+        with torch.no_grad():
+            teacher = self._teacher[0].to(grid.device)
+            _, _, shown = teacher._tokens(batch)
+        assert shown is not None
+        return functional.mse_loss(grid, shown.grid) / shown.grid.var().clamp(min=1e-6)
+
+    def _depth_loss(self, depth_logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         depth = torch.stack([batch[key] for key in self.embodiment.depth_keys], dim=1)
         bins = self.config.depth.index(depth.float() / 1000.0)  # [B, C, h, w]
         # [B, C, D, h, w] -> [B * C, D, h, w]
-        logits, bins = seen.depth_logits.flatten(0, 1), bins.flatten(0, 1)
+        logits, bins = depth_logits.flatten(0, 1), bins.flatten(0, 1)
         if logits.shape[2:] != bins.shape[1:]:  # labels have 16 x 16 cells for any image size
             logits = functional.adaptive_avg_pool2d(logits, (bins.shape[1], bins.shape[2]))
         known = (bins >= 0).sum().clamp(min=1)
@@ -443,6 +359,7 @@ class ParkingPolicy(Policy):
         decoded = self._decode(gated.tokens, context)
         self._remember(gated, decoded, seen)
         if self.token_head is not None:
+            context = self._with_summary(gated.tokens, context)
             return self.action_range.inverse(self.token_head.decode(gated.tokens, context))
         if self.config.head == "target_speed":
             action = self.config.speed_controller.action(
@@ -457,11 +374,9 @@ class ParkingPolicy(Policy):
     def _remember(self, gated: Gated, decoded: Decoded, seen: Seen | None) -> None:
         self._last = {"waypoints": decoded.waypoints[0]}
         if seen is not None:
-            self._last |= {
-                "attention": gated.attention[0],
-                "grid": seen.grid[:1],
-                "depth": seen.depth_logits[0],
-            }
+            self._last |= {"attention": gated.attention[0], "grid": seen.grid[:1]}
+            if seen.depth_logits is not None:
+                self._last["depth"] = seen.depth_logits[0]
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, NDArray[Any]]:
@@ -473,12 +388,16 @@ class ParkingPolicy(Policy):
         }
         if "grid" not in self._last:
             return found
-        found["birds_eye"] = self._semantics(self._last["grid"])[0].argmax(dim=0).byte().numpy()
+        if self.semantic_head is not None:
+            semantics = self._semantics(self._last["grid"])  # [1, 3, 64, 64]
+            found["birds_eye"] = semantics[0].argmax(dim=0).byte().numpy()
         if self.attention_signal != "none":
             size = self.config.grid.size // 2
             attention = self._last["attention"].view(size, size).cpu()  # [N] -> [G/2, G/2]
             attention = attention / attention.max().clamp(min=1e-12)
             found["attention.birds_eye"] = attention.numpy()
+            if "depth" not in self._last:
+                return found
             depth = self._last["depth"].softmax(dim=1).cpu()  # [C, D, h, w]
             for index, key in enumerate(self.embodiment.image_keys):
                 metres = self.config.depth.centers()[depth[index].argmax(dim=0)]  # [h, w]
@@ -493,13 +412,6 @@ class FeedForwardReadOut(nn.Sequential):
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
-
-
-def coarse_label(label: Tensor) -> Tensor:
-    """Class ids [B, 64, 64] of a label [B, S, S]: those at the middles of the coarse cells."""
-    middles = (torch.arange(SEMANTIC_SIZE, device=label.device) + 0.5) / SEMANTIC_SIZE
-    picks = (middles * label.shape[1]).long()
-    return label[:, picks][:, :, picks].long()
 
 
 def parameter_count(policy: nn.Module) -> int:

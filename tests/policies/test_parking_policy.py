@@ -16,16 +16,16 @@ from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.modules.birds_eye import Grid
 from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
-from helmsight.policies.parking import (
+from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+from helmsight.policies.parking.config import (
     BIRDS_EYES,
     HEADS,
+    SEES,
     SPEED_OFFSET,
     WAYPOINT_OFFSETS,
-    ParkingPolicy,
-    ParkingPolicyConfig,
-    coarse_label,
-    parameter_count,
 )
+from helmsight.policies.parking.policy import parameter_count
+from helmsight.policies.parking.view import coarse_label
 
 
 def trained_a_little(policy: ParkingPolicy, batch: dict[str, Tensor], steps: int) -> list[float]:
@@ -91,7 +91,7 @@ def test_it_trains_in_bfloat16(signal: str) -> None:
 
 
 def test_padded_actions_count_for_nothing() -> None:
-    policy = tiny_policy(use_cameras=False)
+    policy = tiny_policy(sees="nothing")
     batch = random_batch(policy.embodiment, 3)
     _, before = policy(batch)
     changed = {**batch, "action": batch["action"].clone()}
@@ -138,7 +138,7 @@ def labels_of(states: list[tuple[float, ...]], policy: ParkingPolicy) -> dict[st
 
 
 def test_waypoints_are_labelled_in_the_frame_of_the_car() -> None:
-    policy = tiny_policy(use_cameras=False)
+    policy = tiny_policy(sees="nothing")
     now = (2.0, 1.0, math.pi / 2, 0.0, 0.0)  # looking along +y of the lot
     ahead, left = (2.0, 6.0, math.pi / 2, 0.0, 0.0), (-3.0, 1.0, math.pi, 0.0, 0.0)
     waypoints = labels_of([now, now, ahead, left, now, now], policy)["waypoints"][0]
@@ -162,11 +162,11 @@ def test_waypoint_labels_agree_with_the_geometry_of_poses(now: Pose, later: Pose
     assert (cos, sin) == pytest.approx((math.cos(expected.yaw), math.sin(expected.yaw)), abs=1e-4)
 
 
-STATE_POLICY = tiny_policy(use_cameras=False)
+STATE_POLICY = tiny_policy(sees="nothing")
 
 
 def test_the_target_speed_is_that_of_the_frame_it_is_asked_for() -> None:
-    policy = tiny_policy(use_cameras=False)
+    policy = tiny_policy(sees="nothing")
     assert policy.window_offsets()["simulator.state"] == [0, SPEED_OFFSET, *WAYPOINT_OFFSETS]
     states = [(0.0, 0.0, 0.0, float(index), 0.0) for index in range(6)]
     assert labels_of(states, policy)["speed"][0, 0].item() == 0.5  # in units of 2 m/s
@@ -197,13 +197,57 @@ def test_the_semantic_logits_lie_as_the_label_does() -> None:
     assert (found == wanted).mean() > 0.95
 
 
+# ---- Teacher ----
+
+
+def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
+    teacher, pupil = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
+    pupil.learn_from(teacher)
+    for part in ("decoder.", "state_encoder.", "view.birds_eye.", "attention."):
+        names = [name for name in pupil.state_dict() if name.startswith(part)]
+        assert names
+        for name in names:
+            torch.testing.assert_close(pupil.state_dict()[name], teacher.state_dict()[name])
+
+
+def test_the_teacher_s_loss_falls_and_the_teacher_stays_as_it_is() -> None:
+    teacher, pupil = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
+    pupil.learn_from(teacher)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    batch = random_batch(pupil.embodiment, 4)
+    _, first = pupil(batch)
+    trained_a_little(pupil, batch, 25)
+    _, last = pupil(batch)
+    assert last["teacher"].item() < 0.9 * first["teacher"].item()
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_teacher_is_no_part_of_what_is_saved() -> None:
+    pupil = tiny_policy()
+    names = set(pupil.state_dict())
+    pupil.learn_from(tiny_policy(sees="label"))
+    assert set(pupil.state_dict()) == names
+
+
+@pytest.mark.parametrize(("teacher", "pupil"), (("cameras", "cameras"), ("label", "nothing")))
+def test_what_cannot_teach_or_be_taught_is_refused(teacher: str, pupil: str) -> None:
+    with pytest.raises(ValueError, match="policy=privileged"):
+        tiny_policy(sees=pupil).learn_from(tiny_policy(sees=teacher))
+
+
+def test_a_teacher_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="shape differs"):
+        tiny_policy().learn_from(tiny_policy(sees="label", width=64))
+
+
 # ---- Control ----
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("use_cameras", (False, True))
-def test_chunks_have_their_shape_and_lie_in_the_action_range(head: str, use_cameras: bool) -> None:
-    policy = tiny_policy(head=head, use_cameras=use_cameras, chunk=5)
+@pytest.mark.parametrize("sees", SEES)
+def test_chunks_have_their_shape_and_lie_in_the_action_range(head: str, sees: str) -> None:
+    policy = tiny_policy(head=head, sees=sees, chunk=5)
     batch = policy.to_batch(random_observation(policy.embodiment, count=3), single=False)
     chunk = policy.predict_action_chunk(batch)
     assert chunk.shape == (3, 1 if head == "target_speed" else 5, 3)
@@ -258,7 +302,7 @@ def test_sensors_that_are_no_input_change_nothing() -> None:
 
 
 def test_the_state_policy_reads_no_image() -> None:
-    policy = tiny_policy(use_cameras=False)
+    policy = tiny_policy(sees="nothing")
     keys = [*policy.input_keys(), *policy.observation_keys()]
     assert not [key for key in keys if "images" in key or "depth" in key or "birds_eye" in key]
     batch = random_batch(policy.embodiment, 2)
@@ -284,7 +328,7 @@ def test_cameras_are_demanded_of_the_embodiment() -> None:
 
 
 def test_the_state_policy_fits_an_embodiment_without_cameras() -> None:
-    config = ParkingPolicyConfig(use_cameras=False)
+    config = ParkingPolicyConfig(sees="nothing")
     policy = ParkingPolicy(config, parking_embodiment("none"), STATISTICS)
     assert policy.predict({"observation.state": np.zeros(8, np.float32)})[0].shape == (3,)
     assert parameter_count(policy) > 0
@@ -319,7 +363,7 @@ def test_diagnostics_have_their_shapes_and_ranges(signal: str) -> None:
 
 
 def test_the_state_policy_tells_its_waypoints_alone() -> None:
-    policy = tiny_policy(use_cameras=False)
+    policy = tiny_policy(sees="nothing")
     policy.predict(random_observation(policy.embodiment))
     assert policy.diagnostics().keys() == {"waypoints"}
 

@@ -1,0 +1,155 @@
+"""What a parking policy sees: cameras, or the label that they should amount to, as tokens.
+
+    cameras -> encoder -> depth -> bird's-eye grid \\
+                                                    -> grid encoder -> fusion with the state
+    semantic label ------------> bird's-eye grid /
+
+Both views end in the same `BirdsEyeEncoder`, so that what is learnt behind the one fits the other.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.modules.birds_eye import DepthWeightedSampling, LiftSplat
+from helmsight.policies.modules.image_encoder import ImageEncoder, ResidualBlock
+from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
+from helmsight.policies.parking.config import (
+    SEMANTIC_CLASSES,
+    SEMANTIC_SIZE,
+    ParkingPolicyConfig,
+)
+
+
+class Seen(NamedTuple):
+    """Fused tokens [B, N, D], the grid [B, D, G/2, G/2] before fusion, depth logits of cameras."""
+
+    tokens: Tensor
+    grid: Tensor
+    depth_logits: Tensor | None
+
+
+def lifted_channels(config: ParkingPolicyConfig) -> int:
+    """Channels of features that are carried from the cameras into the grid."""
+    return config.image_channels // 2
+
+
+class SurroundView(nn.Module):
+    """Cameras, target and state to fused bird's-eye tokens."""
+
+    def __init__(self, config: ParkingPolicyConfig, embodiment: EmbodimentSpec) -> None:
+        super().__init__()
+        channels, lifted = config.image_channels, lifted_channels(config)
+        self.encoder = ImageEncoder(channels, config.image_blocks)
+        self.depth_head = nn.Conv2d(channels, config.depth.count, 1)
+        self.feature_head = nn.Conv2d(channels, lifted, 1)
+        to_grid = DepthWeightedSampling if config.birds_eye == "sampling" else LiftSplat
+        self.to_grid = to_grid(embodiment.cameras, lifted, config.depth, config.grid)
+        self.birds_eye = BirdsEyeEncoder(config, self.to_grid.out_channels)
+
+    def forward(self, images: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
+        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D]."""
+        batch, cameras = images.shape[:2]
+        features = self.encoder(images.flatten(0, 1))  # [B * C, F, h, w]
+        depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))  # [B, C, D, h, w]
+        lifted = self.feature_head(features).unflatten(0, (batch, cameras))  # [B, C, F / 2, h, w]
+        cells = self.to_grid(lifted, depth_logits.softmax(dim=2))  # [B, G_c, G, G]
+        tokens, grid = self.birds_eye(cells, target, state_tokens)
+        return Seen(tokens, grid, depth_logits)
+
+
+class LabelView(nn.Module):
+    """The semantic bird's-eye label, target and state to fused bird's-eye tokens.
+
+    Privileged: it sees what no camera shows. Its policy is the teacher of a camera policy, and the
+    bound of what perfect perception would give (after Chen et al. 2019, learning by cheating).
+    """
+
+    def __init__(self, config: ParkingPolicyConfig) -> None:
+        super().__init__()
+        self.fold = max(SEMANTIC_SIZE // config.grid.size, 1)
+        channels = 2 * (lifted_channels(config) + 1)  # as many as sampling at two heights gives
+        self.embed = nn.Conv2d(SEMANTIC_CLASSES * self.fold**2, channels, 1)
+        self.birds_eye = BirdsEyeEncoder(config, channels)
+        self.size = config.grid.size
+
+    def forward(self, label: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
+        """label [B, S, S] of class ids, target [B, 3], state tokens [B, T, D]."""
+        classes = functional.one_hot(coarse_label(label, self.size * self.fold), SEMANTIC_CLASSES)
+        # [B, 64, 64, 3] -> [B, 3, 64, 64] -> [B, 3 * fold^2, G, G]
+        folded = functional.pixel_unshuffle(classes.permute(0, 3, 1, 2).float(), self.fold)
+        tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
+        return Seen(tokens, grid, None)
+
+
+class BirdsEyeEncoder(nn.Module):
+    """A grid of features, the target's pose and the state's tokens, fused into grid tokens."""
+
+    positions: Tensor
+    cells: Tensor
+
+    def __init__(self, config: ParkingPolicyConfig, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        hidden, width = config.image_channels, config.width
+        self.grid_encoder = nn.Sequential(
+            nn.Conv2d(channels + 3, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, width, 3, stride=2, padding=1),
+            nn.GroupNorm(1, width),
+            nn.ReLU(),
+            ResidualBlock(width),
+            ResidualBlock(width),
+        )
+        self.grid_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.token_size = config.grid.size // 2
+        positions = fixed_positions(self.token_size, self.token_size, width)
+        self.register_buffer("positions", positions, persistent=False)
+        cells = torch.tensor(config.grid.centers(), dtype=torch.float32)  # [G * G, 2]
+        self.register_buffer("cells", cells, persistent=False)
+        self.fusion = nn.ModuleList(
+            EncoderBlock(width, config.attention_heads) for _ in range(config.fusion_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, cells: Tensor, target: Tensor, state_tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """cells [B, G_c, G, G], target [B, 3], state [B, T, D] -> tokens [B, N, D] and grid."""
+        grid = torch.cat([cells, self._target_channels(target)], dim=1)
+        grid = self.grid_encoder(grid.contiguous(memory_format=torch.channels_last))
+        tokens = grid.flatten(2).transpose(1, 2)  # [B, D, G/2, G/2] -> [B, N, D]
+        tokens = torch.cat([tokens + self.positions, state_tokens], dim=1)  # [B, N + T, D]
+        for block in self.fusion:
+            tokens = block(tokens)
+        return self.norm(tokens[:, : self.token_size**2]), grid
+
+    def _target_channels(self, target: Tensor) -> Tensor:
+        """Where each cell lies in the target's frame, and a soft outline of the parked car.
+
+        [B, 3] -> [B, 3, G, G]
+        """
+        cos, sin = target[:, 2:].cos(), target[:, 2:].sin()  # [B, 1]
+        dx = self.cells[:, 0] - target[:, :1]  # [G * G] - [B, 1] -> [B, G * G]
+        dy = self.cells[:, 1] - target[:, 1:2]
+        along, across = cos * dx + sin * dy, cos * dy - sin * dx
+        config = self.config
+        middle = (config.body_front - config.body_rear) / 2.0
+        half_length = (config.body_front + config.body_rear) / 2.0
+        inside = torch.sigmoid(4.0 * (half_length - (along - middle).abs())) * torch.sigmoid(
+            4.0 * (config.body_width / 2.0 - across.abs())
+        )
+        channels = torch.stack([torch.tanh(along / 5.0), torch.tanh(across / 5.0), inside], dim=1)
+        return channels.unflatten(2, (config.grid.size, config.grid.size))
+
+
+def coarse_label(label: Tensor, size: int = SEMANTIC_SIZE) -> Tensor:
+    """Class ids [B, size, size] of a label [B, S, S]: those at the middles of the coarse cells."""
+    middles = (torch.arange(size, device=label.device) + 0.5) / size
+    picks = (middles * label.shape[1]).long()
+    return label[:, picks][:, :, picks].long()
