@@ -61,17 +61,18 @@ def _as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
     """
     from helmsight.envs.parking.vehicle import parking_rig
     from helmsight.envs.spec import EmbodimentSpec
+    from helmsight.policies.pretrained import policy_folder
 
     given = {key: value for key, value in options.items() if value is not None}
-    for folder in (Path(checkpoint) / "policy", Path(checkpoint)):
-        if not (folder / "embodiment.json").is_file():
-            continue
-        rig, size = parking_rig(EmbodimentSpec.from_dict(_json(folder / "embodiment.json")))
-        trained = {"cameras": rig, "image_size": size}
-        if _json(folder / "config.json")["config"].get("sees") == "label":
-            trained["birds_eye"] = True
-        return {**trained, **given}
-    return given
+    try:
+        folder = policy_folder(checkpoint)
+    except FileNotFoundError:  # a driver without a checkpoint, or nothing: `evaluate` says which
+        return given
+    rig, size = parking_rig(EmbodimentSpec.from_dict(_json(folder / "embodiment.json")))
+    trained: dict[str, Any] = {"cameras": rig, "image_size": size}
+    if _json(folder / "config.json")["config"].get("sees") == "label":
+        trained["birds_eye"] = True
+    return {**trained, **given}
 
 
 def _json(file: Path) -> Any:

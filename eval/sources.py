@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from helmsight.eval.provenance import sha256_of_files
 from helmsight.eval.rollout import EvaluatedPolicy
+from helmsight.policies.pretrained import POLICY_FILES, policy_folder, pretrained_names
 
 
 class PolicySource(Protocol):
@@ -41,7 +42,8 @@ class CheckpointSource:
         return load_policy(self.folder).to(device).eval()
 
     def provenance(self) -> dict[str, Any]:
-        files = _checkpoint_files(self.folder)
+        folder = policy_folder(self.folder)
+        files = [folder / name for name in POLICY_FILES]  # the configuration first
         config = json.loads(files[0].read_text(encoding="utf-8"))
         return {
             "policy": config["type"],
@@ -75,31 +77,14 @@ def register_policy_source(name: str, factory: Callable[[], PolicySource]) -> No
 def policy_source(checkpoint: str | Path) -> PolicySource:
     """The source that a name or a folder stands for.
 
-    Raises ValueError for what is neither a registered name nor a folder.
+    Raises ValueError for what is neither a known name nor a folder.
     """
     if str(checkpoint) in _SOURCES:
         return _SOURCES[str(checkpoint)]()
     folder = Path(checkpoint)
-    if folder.is_dir():
+    if folder.is_dir() or str(checkpoint) in pretrained_names():
         return CheckpointSource(folder)
-    names = ", ".join(sorted(_SOURCES)) or "none"
+    names = ", ".join(sorted([*_SOURCES, *pretrained_names()])) or "none"
     raise ValueError(
         f"checkpoint={checkpoint} is neither a checkpoint's folder nor a known driver ({names})"
     )
-
-
-# The files that make a saved policy, its configuration first.
-_FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
-
-
-def _checkpoint_files(folder: Path) -> list[Path]:
-    """The files of a policy's folder, or of the one that a run folder holds as `policy/`."""
-    inner = folder / "policy"
-    files = [(inner if inner.is_dir() else folder) / name for name in _FILES]
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f"{folder} holds no saved policy: {', '.join(missing)} missing. Expected the folder "
-            "of a policy, or of a training run that has finished"
-        )
-    return files

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.pretrained import policy_folder
 
 Observation = Mapping[str, NDArray[Any]]
 Statistics = dict[str, dict[str, list[float]]]
@@ -177,20 +178,12 @@ class Policy(nn.Module, abc.ABC):
 
 
 def load_policy(path: Path | str) -> Policy:
-    """Load a policy from its folder, or from a run folder that holds one as `policy/`.
+    """Load a policy from its folder, from a run that holds one as `policy/`, or by its name.
 
-    Raises FileNotFoundError when it is neither, and ValueError naming the key when the
+    Raises FileNotFoundError when there is none, and ValueError naming the key when the
     configuration or the weights do not fit.
     """
-    folder = Path(path)
-    if (folder / "policy" / "config.json").is_file():
-        folder = folder / "policy"
-    for name in ("config.json", "model.safetensors", "statistics.json", "embodiment.json"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{path} holds no saved policy: {folder / name} is missing. Expected the folder of "
-                "a policy, or of a training run that has finished."
-            )
+    folder = policy_folder(path)
     saved = json.loads((folder / "config.json").read_text())
     policy_class = policy_type(saved["type"])
     config = config_from_dict(policy_class.config_class, saved["config"])

@@ -40,8 +40,8 @@ def measure_observations_per_second(
     depth = " and depth" if environment.depth else ""
     how = (
         f"{len(cameras)} cameras of {cameras[0].width}x{cameras[0].height}, colour{depth}, one "
-        f"control period driven before each, {len(drives)} scenarios of both families, their starts "
-        "not counted, one core"
+        f"control period driven before each, {len(drives)} scenarios of both families, their "
+        "starts not counted, one core"
     )
     return measurement(rates, "1/s", total.cores_used, how)
 

@@ -71,7 +71,7 @@ class ParkingPolicyConfig:
     body_rear: float = 0.95
     body_width: float = 1.95
     depth: DepthBins = field(default_factory=DepthBins)
-    grid: Grid = field(default_factory=Grid)
+    grid: Grid = field(default_factory=lambda: Grid(size=16))
     attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)
     speed_controller: SpeedController = field(default_factory=SpeedController)
     loss: ParkingLossWeights = field(default_factory=ParkingLossWeights)
@@ -93,5 +93,3 @@ class ParkingPolicyConfig:
             raise ValueError(
                 f"grid.size must be even and divide {SEMANTIC_SIZE * 2}, got {self.grid.size}"
             )
-
-

@@ -1,6 +1,6 @@
 """The parking policy: surround cameras, ego state and target pose in, a chunk of actions out.
 
-    view (cameras or label) -> control-aided attention -> heads, with the state beside it
+view (cameras or label) -> control-aided attention -> heads, with the state beside it
 """
 
 from __future__ import annotations
@@ -260,7 +260,9 @@ class ParkingPolicy(Policy):
             ],
             dim=2,
         )
-        speed = torch.stack([states[:, 1, 3] / 2.0, actions[:, 0, 1], actions[:, 0, 2]], dim=1)
+        speed = torch.stack(
+            [states[:, 1, SPEED_ENTRY] / 2.0, actions[:, 0, 1], actions[:, 0, 2]], dim=1
+        )
         return {
             "action": actions,
             "valid": (~batch["action_is_pad"]).float(),

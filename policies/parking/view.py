@@ -117,9 +117,7 @@ class BirdsEyeEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(
-        self, cells: Tensor, target: Tensor, state_tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, cells: Tensor, target: Tensor, state_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """cells [B, G_c, G, G], target [B, 3], state [B, T, D] -> tokens [B, N, D] and grid."""
         grid = torch.cat([cells, self._target_channels(target)], dim=1)
         grid = self.grid_encoder(grid.contiguous(memory_format=torch.channels_last))

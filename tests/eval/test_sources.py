@@ -7,13 +7,12 @@ from helmsight.eval.sources import (
     policy_source,
     register_policy_source,
 )
-
-FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
+from helmsight.policies.pretrained import POLICY_FILES
 
 
 def saved(folder):
     folder.mkdir(parents=True)
-    for name in FILES:
+    for name in POLICY_FILES:
         (folder / name).write_text('{"type": "parking", "config": {}}')
     return folder
 
@@ -43,5 +42,5 @@ def test_a_run_folder_stands_for_the_policy_in_it(tmp_path):
 
 def test_a_folder_without_weights_is_refused_by_file(tmp_path):
     (saved(tmp_path / "policy") / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"model\.safetensors missing"):
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors missing"):
         CheckpointSource(tmp_path / "policy").provenance()

@@ -30,9 +30,8 @@ def test_evaluate_policy_runs_our_policy_as_it_is(cameras: str) -> None:
     embodiment = environment.unwrapped.embodiment  # type: ignore[attr-defined]
     statistics = {"observation.state": {"mean": [0.0] * 8, "std": [1.0] * 8}}
     torch.manual_seed(0)
-    policy = ParkingPolicy(
-        ParkingPolicyConfig(sees="nothing" if cameras == "none" else "cameras"), embodiment, statistics
-    ).eval()
+    config = ParkingPolicyConfig(sees="nothing" if cameras == "none" else "cameras")
+    policy = ParkingPolicy(config, embodiment, statistics).eval()
     rewards, lengths = evaluate_policy(
         policy, environment, n_eval_episodes=1, return_episode_rewards=True, warn=False
     )

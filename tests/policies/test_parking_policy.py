@@ -197,6 +197,38 @@ def test_the_semantic_logits_lie_as_the_label_does() -> None:
     assert (found == wanted).mean() > 0.95
 
 
+def standing_far_from_the_target(count: int) -> dict[str, Tensor]:
+    batch = random_batch(STATE_POLICY.embodiment, count)
+    batch["simulator.state"][:, 0, 3] = 0.0
+    batch["observation.state"][:, -3:-1] = 4.0
+    return batch
+
+
+def test_braking_on_the_way_weighs_little_while_the_car_stands() -> None:
+    batch = standing_far_from_the_target(2)
+    batch["action"][:, 0, 0] = torch.tensor([-0.4, 0.4])
+    weight = STATE_POLICY.labels(batch)["weight"]
+    torch.testing.assert_close(weight, torch.tensor([[0.15, 1.0, 1.0], [1.0, 1.0, 1.0]]))
+
+
+def test_braking_weighs_fully_in_the_slot_and_while_the_car_moves() -> None:
+    batch = standing_far_from_the_target(2)
+    batch["action"][:, 0, 0] = -0.4
+    batch["observation.state"][0, -3:-1] = 0.1
+    batch["simulator.state"][1, 0, 3] = -0.5
+    assert bool((STATE_POLICY.labels(batch)["weight"] == 1.0).all())
+
+
+@pytest.mark.parametrize(("speed", "hidden"), ((1.5, True), (-1.5, True), (0.0, False)))
+def test_a_moving_car_does_not_see_its_steering_angle(speed: float, hidden: bool) -> None:
+    names = STATE_POLICY.embodiment.state.names
+    states = torch.zeros(2, len(names))
+    states[:, names.index("speed")] = speed
+    states[1, names.index("steering_angle")] = 0.4
+    one, other = STATE_POLICY.predict_action_chunk({"observation.state": states})
+    assert torch.allclose(one, other, atol=1e-6) == hidden
+
+
 # ---- Teacher ----
 
 

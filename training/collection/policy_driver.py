@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ class PolicyDriver:
 
         torch.set_num_threads(1)
         self._policy = load_policy(folder)
+        keys = self._policy.observation_keys()
         self._looks = any(
-            key.startswith(("observation.images.", "observation.depth."))
-            for key in self._policy.observation_keys()
+            key.startswith(("observation.images.", "observation.depth.")) for key in keys
         )
+        self._reads_label = "observation.birds_eye" in keys
         differences = self._policy.embodiment.differences(embodiment)
         if not self._looks:
             differences = [line for line in differences if not line.startswith("cameras")]
@@ -51,8 +53,13 @@ class PolicyDriver:
     def _decide(self, environment: ParkingEnvironment) -> NDArray[np.float32]:
         batch = {}
         if self._policy.needs_observation:
-            look = environment.observe if self._looks else environment.observe_state
-            batch = self._policy.to_batch(look())
+            batch = self._policy.to_batch(self._observe(environment))
         action = self._policy.select_action(batch)[0].float().cpu().numpy()  # [1, 3] -> [3]
         space = environment.action_space
         return np.clip(action, space.low, space.high)  # type: ignore[attr-defined]
+
+    def _observe(self, environment: ParkingEnvironment) -> dict[str, NDArray[Any]]:
+        observation = environment.observe() if self._looks else environment.observe_state()
+        if self._reads_label:  # of a privileged policy, whatever the environment's own option says
+            observation["observation.birds_eye"] = environment.birds_eye_label()
+        return observation

@@ -184,19 +184,18 @@ def _alive(pid):
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-@pytest.fixture
-def state_policy(reference, tmp_path):
-    """Folder of an untrained policy that sees no image."""
+def saved_policy(reference, sees, folder):
+    """Folder of an untrained policy."""
     from helmsight.envs.parking.vehicle import parking_embodiment
     from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 
     statistics = json.loads((reference[0] / "meta/stats.json").read_text())
-    config = ParkingPolicyConfig(sees="nothing")
-    ParkingPolicy(config, parking_embodiment(), statistics).save(tmp_path / "policy")
-    return tmp_path / "policy"
+    config = ParkingPolicyConfig(sees=sees)
+    ParkingPolicy(config, parking_embodiment(), statistics).save(folder)
+    return folder
 
 
-def test_a_policy_without_cameras_rolls_in_without_an_image(state_policy, tmp_path, monkeypatch):
+def test_a_policy_without_cameras_rolls_in_without_an_image(reference, tmp_path, monkeypatch):
     from helmsight.envs.parking.env import ParkingEnvironment
     from helmsight.training.collection.policy_driver import PolicyDriver
 
@@ -215,10 +214,19 @@ def test_a_policy_without_cameras_rolls_in_without_an_image(state_policy, tmp_pa
 
     monkeypatch.setattr(PolicyDriver, "drive", watched_drive)
     monkeypatch.setattr(ParkingEnvironment, "_images", watched_images)
-    run(tmp_path / "data", episodes=1, policy=state_policy)
+    policy = saved_policy(reference, "nothing", tmp_path / "policy")
+    run(tmp_path / "data", episodes=1, policy=policy)
     assert [line["mode"] for line in log(tmp_path / "data")][-1] == "handover"
     assert rendered
     assert not any(rendered)
+
+
+def test_a_privileged_policy_rolls_in_though_the_recording_leaves_the_label_out(
+    reference, tmp_path
+):
+    policy = saved_policy(reference, "label", tmp_path / "policy")
+    run(tmp_path / "data", episodes=1, policy=policy, birds_eye=False)
+    assert [line["mode"] for line in log(tmp_path / "data")][-1] == "handover"
 
 
 def test_a_folder_without_a_policy_is_refused_before_anything_is_made(tmp_path):
