@@ -35,11 +35,29 @@ TITLES = {
     "attention": "trained attention",
     "target": "attention's training target",
     "gradient": "control gradient",
-    "integrated_gradients": "integrated gradients",
+    "integrated_gradients": "integrated gradients (Captum)",
     "masking": "masking",
     "cross_attention": "raw cross-attention",
     "self_attention": "raw self-attention",
     "random": "random",
+}
+NOTES = {
+    "attention": "The weights that control-aided attention lays on the tokens and scales them by. "
+    "What is scaled down can still be read, so the weights alone do not say what drives the car.",
+    "target": "What the attention is trained towards: how strongly the controls respond to a small "
+    "change of each token, before the attention scales it.",
+    "gradient": "How strongly the controls respond to a small change of each token, the attention "
+    "included: the exact norm of its block of the Jacobian. True nearby; silent on large changes.",
+    "integrated_gradients": "Each token's contribution to the controls on the way from the usual "
+    "token to this one, by Captum. Contributions add up to the whole difference.",
+    "masking": "How far the controls move when one token is replaced by the usual one of its "
+    "place: no claim but an experiment, though one token at a time. What two tokens say alike, "
+    "neither shows here.",
+    "cross_attention": "Softmax weights with which the driving head's queries mix the tokens, mean "
+    "over heads and layers. They do not say what the mixed values do.",
+    "self_attention": "Softmax weights that each cell's token receives in the fusion transformer, "
+    "mean over heads and queries. They do not say what later layers make of it.",
+    "random": "Independent draws: what a map without any meaning scores.",
 }
 MAPS = tuple(TITLES)
 

@@ -1,0 +1,132 @@
+"""`explain`: an episode to look at, measures over many, or both, as `OUT/explain.html`.
+
+```
+OUT/
+  explain.html    the episode with a time slider, the tables of the measures
+  explain.mp4     the episode as a film
+  summary.json    the measures with intervals, provenance
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.eval.explain.film import film_explanation
+from helmsight.eval.explain.frames import Recording
+from helmsight.eval.explain.jobs import (
+    RecordEpisode,
+    episode_generator,
+    explainable,
+    make_map_maker,
+    run_with_progress,
+    usual_tokens_by_driving,
+)
+from helmsight.eval.explain.maps import captum_is_installed
+from helmsight.eval.explain.measuring import measure_recordings, measure_split, usual_tokens_of
+from helmsight.eval.explain.page import PageContent, write_page
+from helmsight.eval.explain.settings import ExplainSettings
+from helmsight.eval.explain.summary import MeasureSummary
+from helmsight.eval.explain.view import Explained, explain_recording
+from helmsight.eval.provenance import command_line, provenance
+from helmsight.eval.sources import policy_source
+
+PAGE, FILM = "explain.html", "explain.mp4"
+NO_CAPTUM = (
+    "Integrated gradients are left out: Captum is not installed (pip install 'helmsight[explain]')."
+)
+
+
+@dataclass(frozen=True)
+class RecordedData:
+    """Recorded episodes, in the place of a simulator.
+
+    read: moments of an episode by its number. reference: numbers of the episodes whose moments
+    make the usual token. identity: what tells this data from other data.
+    """
+
+    read: Callable[[int], Recording]
+    reference: Sequence[int]
+    identity: dict[str, Any]
+
+
+def explain(
+    settings: ExplainSettings,
+    episode: int | None,
+    measured: Sequence[int],
+    view_options: dict[str, Any] | None = None,
+    data: RecordedData | None = None,
+) -> MeasureSummary | None:
+    """Write the page, the film of `episode` if one is given, and the measures of `measured`.
+
+    view_options: options of the environment for that one episode (its split). data: recorded
+    episodes instead of a simulator's. Raises ValueError when there is nothing to do.
+    """
+    if episode is None and not measured:
+        raise ValueError("there is nothing to explain: give episode=..., metrics=true, or both")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    origin = {
+        **provenance(),
+        **policy_source(settings.checkpoint).provenance(),
+        **({"data": data.identity} if data else {"env": settings.env, **_options(settings)}),
+        "command": command_line(),
+    }
+    measures = _measure(settings, measured, data)
+    explained = None if episode is None else _view(settings, episode, view_options or {}, data)
+    if explained is not None:
+        (settings.out / FILM).write_bytes(film_explanation(explained))
+    notes = () if captum_is_installed() else (NO_CAPTUM,)
+    write_page(settings.out / PAGE, PageContent(explained, measures, origin, notes))
+    return measures
+
+
+def _options(settings: ExplainSettings) -> dict[str, Any]:
+    return {"env_kwargs": dict(settings.env_kwargs)}
+
+
+def _measure(
+    settings: ExplainSettings, episodes: Sequence[int], data: RecordedData | None
+) -> MeasureSummary | None:
+    if not episodes:
+        return None
+    if data is None:
+        return measure_split(settings, episodes)
+    return measure_recordings(settings, episodes, data.read, data.reference, data.identity)
+
+
+def _view(
+    settings: ExplainSettings,
+    episode: int,
+    options: dict[str, Any],
+    data: RecordedData | None,
+) -> Explained:
+    policy: Any = policy_source(settings.checkpoint).load(settings.device)
+    explained_policy = explainable(policy)
+    usual: NDArray[np.float64]
+    if data is None:
+        usual = _usual_by_driving(settings)
+        ((_, recording),) = run_with_progress(
+            settings, "Driving", [RecordEpisode(episode, settings.frame_stride)], **options
+        )
+    else:
+        usual = usual_tokens_of(explained_policy, map(data.read, data.reference), settings)
+        whole = data.read(episode)
+        kept = [frame for frame in whole.frames if frame.step % settings.frame_stride == 0]
+        recording = Recording(whole.name, kept, whole.rate_hz, whole.driven, whole.outcome)
+    maker = make_map_maker(settings, explained_policy, usual)
+    generator = episode_generator(settings.seed, episode)
+    return explain_recording(policy, maker, recording, generator)
+
+
+def _usual_by_driving(settings: ExplainSettings) -> NDArray[np.float64]:
+    """The usual token; the one that the measures in the same folder were made with, if any."""
+    file = settings.out / "usual.npy"
+    if file.exists():
+        loaded: NDArray[np.float64] = np.load(file)
+        return loaded
+    return usual_tokens_by_driving(settings)
