@@ -156,7 +156,10 @@ def draw_birds_eye(
 
 
 def lay_attention(image: Image, attention: NDArray[Any] | None) -> Image:
-    """Blend a map [h, w] in [0, 1] over an image [H, W, 3]: the more attention, the more colour."""
+    """Blend a map [h, w] in [0, 1] over an image [H, W, 3]: the more attention, the more colour.
+
+    The map is taken as it is, so that a camera that the attention leaves alone stays clear.
+    """
     if attention is None:
         return image
     height, width = image.shape[:2]
@@ -164,9 +167,7 @@ def lay_attention(image: Image, attention: NDArray[Any] | None) -> Image:
     peak = float(weights.max(initial=0.0))
     if not math.isfinite(peak) or peak <= 0.0:
         return image
-    weights = np.clip(
-        cv2.resize(weights / peak, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0
-    )
+    weights = np.clip(cv2.resize(weights, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     levels = np.round(255.0 * weights).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
     opacity = 0.75 * weights[..., None]

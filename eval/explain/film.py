@@ -1,4 +1,4 @@
-"""A film of one explained episode: a column a map, cameras above the bird's eye, decisions below."""
+"""A film of one explained episode: a column a map, cameras, bird's eye, decisions below."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ COLUMNS = ("attention", "gradient", "integrated_gradients", "masking")
 COLUMNS_AT_MOST = 3
 STRIP_ROW = 44
 _MARGIN = 96
+_RULE = (48, 55, 63)
 
 
 def film_explanation(explained: Explained) -> bytes:
@@ -76,17 +77,13 @@ def _draw_moment(explained: Explained, index: int, columns: list[str], strip: Im
 def _draw_column(explained: Explained, index: int, name: str) -> Image:
     """One map: its title, over the cameras if there are any, over the bird's eye."""
     frame, size = explained.recording.frames[index], explained.grid.size
-    overlay: dict[str, Any] = {
-        "attention.birds_eye": explained.maps[name][index].reshape(size, size)
-    }
+    overlay: dict[str, Any] = {"attention.birds_eye": square / square.max()}
     if explained.waypoints is not None:
         overlay["waypoints"] = explained.waypoints[index]
-    order = list(explained.maps)
-    for camera, key in enumerate(explained.image_keys):
-        if name == "integrated_gradients" and explained.saliency is not None:
-            overlay[f"attention.{key}"] = smoothed(explained.saliency[index, camera])
-        elif explained.camera_maps is not None:
-            overlay[f"attention.{key}"] = explained.camera_maps[index, camera, order.index(name)]
+    seen = _over_cameras(explained, index, name)
+    if seen is not None:
+        for camera, key in enumerate(explained.image_keys):
+            overlay[f"attention.{key}"] = seen[camera]
     title = np.full((CAPTION, PANEL, 3), BACKGROUND, np.uint8)
     write_text(title, TITLES[name], (8, 19), INK)
     images = {key: frame.observation[key] for key in explained.image_keys}
@@ -94,6 +91,17 @@ def _draw_column(explained: Explained, index: int, name: str) -> Image:
     parts.append(draw_birds_eye(frame.label, frame.observation, overlay))
     shown = [_padded(part) for part in parts if part is not None]
     return np.concatenate(shown, axis=0)
+
+
+def _over_cameras(explained: Explained, index: int, name: str) -> NDArray[np.float32] | None:
+    """A map over all cameras [C, h, w], its largest value 1; None where it is not known."""
+    if name == "integrated_gradients" and explained.saliency is not None:
+        seen = np.stack([smoothed(picture) for picture in explained.saliency[index]])
+    elif explained.camera_maps is not None:
+        seen = explained.camera_maps[index, :, list(explained.maps).index(name)]
+    else:
+        return None
+    return np.asarray(seen / max(float(seen.max()), 1e-12), np.float32)
 
 
 def smoothed(saliency: NDArray[Any]) -> NDArray[np.float32]:

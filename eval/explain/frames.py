@@ -79,7 +79,7 @@ def drive(
         raise RuntimeError(f"episode {episode} ended in an error: {record.error}")
     name = f"{record.split}/{episode}" if record.split else str(episode)
     world: Any = runner.environment.unwrapped
-    rate = world.embodiment.rate_hz if hasattr(world, "embodiment") else 10
+    rate = int(world.embodiment.rate_hz)
     return Recording(name, collector.frames, rate, True, record.outcome), collector
 
 

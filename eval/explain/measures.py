@@ -7,9 +7,8 @@ Every measure is a list of numbers, one a moment, for each map. What can not be 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -64,25 +63,18 @@ class EpisodeMeasures:
 
     episode: int
     moments: int = 0
-    values: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def add(self, measure: str, name: str, values: Sequence[float]) -> None:
         """Append the values that are finite."""
         finite = [round(float(value), 6) for value in values if math.isfinite(value)]
         if finite:
-            self.values[measure][name] += finite
+            self.values.setdefault(measure, {}).setdefault(name, []).extend(finite)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form; the keyword arguments that make it again."""
-        return {
-            "episode": self.episode,
-            "moments": self.moments,
-            "values": {name: dict(maps) for name, maps in self.values.items()},
-            "curves": self.curves,
-        }
+        return asdict(self)
 
 
 def moments_to_measure(stride: int, step: int) -> bool:

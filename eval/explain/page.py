@@ -203,7 +203,8 @@ def _lead(content: PageContent) -> str:
         facts.append(
             f"{content.measures.moments} moments of {content.measures.episodes} episodes measured"
         )
-    return f"{' '.join(said)}. {escape(', '.join(facts)).capitalize()}."
+    line = ", ".join(facts)
+    return f"{' '.join(said)}. {escape(line[:1].upper() + line[1:])}."
 
 
 def _glossary(content: PageContent) -> str:
