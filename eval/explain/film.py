@@ -77,6 +77,7 @@ def _draw_moment(explained: Explained, index: int, columns: list[str], strip: Im
 def _draw_column(explained: Explained, index: int, name: str) -> Image:
     """One map: its title, over the cameras if there are any, over the bird's eye."""
     frame, size = explained.recording.frames[index], explained.grid.size
+    square = explained.maps[name][index].reshape(size, size)  # [N] -> [G, G]
     overlay: dict[str, Any] = {"attention.birds_eye": square / square.max()}
     if explained.waypoints is not None:
         overlay["waypoints"] = explained.waypoints[index]
