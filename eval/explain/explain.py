@@ -11,7 +11,7 @@ OUT/
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,12 @@ from helmsight.eval.explain.jobs import (
     usual_tokens_by_driving,
 )
 from helmsight.eval.explain.maps import captum_is_installed
-from helmsight.eval.explain.measuring import measure_recordings, measure_split, usual_tokens_of
+from helmsight.eval.explain.measuring import (
+    load_usual,
+    measure_recordings,
+    measure_split,
+    usual_tokens_of,
+)
 from helmsight.eval.explain.page import PageContent, write_page
 from helmsight.eval.explain.settings import ExplainSettings
 from helmsight.eval.explain.summary import MeasureSummary
@@ -77,7 +82,11 @@ def explain(
         "command": command_line(),
     }
     measures = _measure(settings, measured, data)
-    explained = None if episode is None else _view(settings, episode, view_options or {}, data)
+    explained = None
+    if episode is not None:
+        # What was measured here is shown with the same usual token.
+        usual = None if measures is None else load_usual(settings.out)
+        explained = _view(settings, episode, view_options or {}, data, usual)
     if explained is not None:
         (settings.out / FILM).write_bytes(film_explanation(explained))
     notes = () if captum_is_installed() else (NO_CAPTUM,)
@@ -104,29 +113,29 @@ def _view(
     episode: int,
     options: dict[str, Any],
     data: RecordedData | None,
+    usual: NDArray[np.float64] | None,
 ) -> Explained:
     policy: Any = policy_source(settings.checkpoint).load(settings.device)
-    explained_policy = explainable(policy)
-    usual: NDArray[np.float64]
+    shown = explainable(policy)
+    recording = _recording(settings, episode, options, data)
+    if usual is None and data is None:
+        usual = usual_tokens_by_driving(settings)
+    elif usual is None:
+        assert data is not None
+        usual = usual_tokens_of(shown, map(data.read, data.reference), settings)
+    maker = make_map_maker(settings, shown, usual)
+    return explain_recording(policy, maker, recording, episode_generator(settings.seed, episode))
+
+
+def _recording(
+    settings: ExplainSettings, episode: int, options: dict[str, Any], data: RecordedData | None
+) -> Recording:
+    """The moments to show, every `frame_stride` steps."""
     if data is None:
-        usual = _usual_by_driving(settings)
-        ((_, recording),) = run_with_progress(
-            settings, "Driving", [RecordEpisode(episode, settings.frame_stride)], **options
-        )
-    else:
-        usual = usual_tokens_of(explained_policy, map(data.read, data.reference), settings)
-        whole = data.read(episode)
-        kept = [frame for frame in whole.frames if frame.step % settings.frame_stride == 0]
-        recording = Recording(whole.name, kept, whole.rate_hz, whole.driven, whole.outcome)
-    maker = make_map_maker(settings, explained_policy, usual)
-    generator = episode_generator(settings.seed, episode)
-    return explain_recording(policy, maker, recording, generator)
-
-
-def _usual_by_driving(settings: ExplainSettings) -> NDArray[np.float64]:
-    """The usual token; the one that the measures in the same folder were made with, if any."""
-    file = settings.out / "usual.npy"
-    if file.exists():
-        loaded: NDArray[np.float64] = np.load(file)
-        return loaded
-    return usual_tokens_by_driving(settings)
+        jobs = [RecordEpisode(episode, settings.frame_stride)]
+        ((_, recording),) = run_with_progress(settings, "Driving", jobs, **options)
+        assert isinstance(recording, Recording)
+        return recording
+    whole = data.read(episode)
+    kept = [frame for frame in whole.frames if frame.step % settings.frame_stride == 0]
+    return replace(whole, frames=kept)

@@ -40,6 +40,7 @@ from helmsight.eval.records import write_atomically
 from helmsight.eval.sources import policy_source
 from helmsight.policies.explainable import Explainable
 
+USUAL = "usual.npy"
 _MEASURED_WITH = (
     "seed",
     "stride",
@@ -89,13 +90,18 @@ class MeasureLog:
 
     def usual(self, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
         """The usual token of this folder, made at the first time."""
-        file = self.folder / "usual.npy"
+        file = self.folder / USUAL
         if not file.exists():
             partial = file.with_name("usual.partial.npy")
             np.save(partial, make())
             partial.replace(file)
-        loaded: NDArray[np.float64] = np.load(file)
-        return loaded
+        return load_usual(self.folder)
+
+
+def load_usual(folder: Path) -> NDArray[np.float64]:
+    """The usual token that the measures in a folder were made with."""
+    loaded: NDArray[np.float64] = np.load(folder / USUAL)
+    return loaded
 
 
 def measure_split(settings: ExplainSettings, episodes: Sequence[int]) -> MeasureSummary:
