@@ -9,7 +9,7 @@ from helmsight.cli.configuration import configuration
 from helmsight.cli.eval import as_trained
 
 if TYPE_CHECKING:
-    from helmsight.eval.explain.explain import RecordedData
+    from helmsight.eval.explain.explanation import RecordedData
 
 SETTINGS = (
     "checkpoint",
@@ -31,7 +31,7 @@ def run(words: list[str]) -> int:
     values = configuration("explain", words)
     if values is None:
         return 0
-    from helmsight.eval.explain.explain import FILM, PAGE, explain
+    from helmsight.eval.explain.explanation import FILM, PAGE, explain
     from helmsight.eval.explain.settings import ExplainSettings
 
     out = Path(values["out"])
@@ -90,7 +90,7 @@ def recorded_data(values: dict[str, Any]) -> RecordedData:
     import numpy as np
 
     from helmsight.cli.recorded_episodes import read_recording
-    from helmsight.eval.explain.explain import RecordedData
+    from helmsight.eval.explain.explanation import RecordedData
     from helmsight.training.dataset.reader import LeRobotDataset
 
     dataset = LeRobotDataset(values["data"])

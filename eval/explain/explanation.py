@@ -78,7 +78,8 @@ def explain(
     origin = {
         **provenance(),
         **policy_source(settings.checkpoint).provenance(),
-        **({"data": data.identity} if data else {"env": settings.env, **_options(settings)}),
+        **({"data": data.identity} if data else {"env": settings.env}),
+        **({} if data else {"env_kwargs": dict(settings.env_kwargs)}),
         "command": command_line(),
     }
     measures = _measure(settings, measured, data)
@@ -87,15 +88,12 @@ def explain(
         # What was measured here is shown with the same usual token.
         usual = None if measures is None else load_usual(settings.out)
         explained = _view(settings, episode, view_options or {}, data, usual)
-    if explained is not None:
-        (settings.out / FILM).write_bytes(film_explanation(explained))
+        film = settings.out / f"{FILM}.partial"
+        film.write_bytes(film_explanation(explained))
+        film.replace(settings.out / FILM)
     notes = () if captum_is_installed() else (NO_CAPTUM,)
     write_page(settings.out / PAGE, PageContent(explained, measures, origin, notes))
     return measures
-
-
-def _options(settings: ExplainSettings) -> dict[str, Any]:
-    return {"env_kwargs": dict(settings.env_kwargs)}
 
 
 def _measure(
