@@ -165,10 +165,9 @@ class Measurer:
                 assert pose is not None and follower.pose is not None
                 moved = motion.ego_motion(pose, follower.pose)
                 before, after = now.maps[name][index].cpu(), then.maps[name][position].cpu()
-                variation = motion.warped_total_variation(before, after, moved, grid)
-                carried = motion.warped_transport_distance(before, after, moved, grid)
-                result.add("stability_variation", name, [variation])
-                result.add("stability_transport", name, [carried])
+                compared = motion.compare_warped(before, after, moved, grid)
+                result.add("stability_variation", name, [compared.variation])
+                result.add("stability_transport", name, [compared.transport])
 
     def _shift(
         self,

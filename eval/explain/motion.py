@@ -64,24 +64,26 @@ def total_variation(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).abs().sum(dim=-1) / 2.0
 
 
-def warped_total_variation(before: Tensor, now: Tensor, motion: Pose, grid: Grid) -> float:
-    """Total variation of a map [N] from the one before, warped, over the cells known in both."""
+class Compared(NamedTuple):
+    """How far a map is from the one before it once the ego motion is taken out."""
+
+    variation: float
+    transport: float
+
+
+def compare_warped(before: Tensor, now: Tensor, motion: Pose, grid: Grid) -> Compared:
+    """A map [N] against the one before, warped, over the cells known in both; nan where none is.
+
+    Interpolation spreads what is narrower than the cells, which counts as a change of its own.
+    """
     warped = warp(before, motion, grid)
     if not bool(warped.known.any()):
-        return math.nan
+        return Compared(math.nan, math.nan)
+    places = cell_centers(grid)[warped.known]
     first = as_distribution(warped.values[warped.known])
     second = as_distribution(now.cpu().double()[warped.known])
-    return float(total_variation(first, second))
-
-
-def moved_centers(grid: Grid, motion: Pose) -> Tensor:
-    """Where the cells' centres of the frame before lie now, [N, 2]."""
-    centers = cell_centers(grid) - torch.tensor([motion.x, motion.y], dtype=torch.float64)
-    cos, sin = math.cos(motion.yaw), math.sin(motion.yaw)
-    return torch.stack(
-        [cos * centers[:, 0] + sin * centers[:, 1], cos * centers[:, 1] - sin * centers[:, 0]],
-        dim=1,
-    )
+    variation = float(total_variation(first, second))
+    return Compared(variation, transport_distance(first, places, second, places))
 
 
 def transport_distance(
@@ -99,8 +101,3 @@ def transport_distance(
     ordered, order = places.sort(dim=0)
     surplus = weights[order].cumsum(dim=0)[:-1]  # mass that is still to be carried on
     return float((surplus.abs() * ordered.diff(dim=0)).sum(dim=0).mean() * math.pi / 2.0)
-
-
-def warped_transport_distance(before: Tensor, now: Tensor, motion: Pose, grid: Grid) -> float:
-    """`transport_distance` of a map [N] from the one before, carried along by the ego motion."""
-    return transport_distance(before, moved_centers(grid, motion), now, cell_centers(grid))

@@ -67,7 +67,7 @@ MEASURES: dict[str, Measure] = {
         "way in 0.1 s",
         "m",
         "less",
-        "Sliced 1-Wasserstein distance from the map before, carried along by the ego motion",
+        "Sliced 1-Wasserstein distance from the map before, warped by the ego motion",
     ),
     "entropy": Measure(
         "Focus", "entropy", "", "", "Share of the largest possible; 1 is uniform, 0 a single token"
