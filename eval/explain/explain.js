@@ -219,7 +219,7 @@
   byId("maps").append(...chips);
   const thumbnails = maps.map((map, i) => {
     const button = make("button", { type: "button", title: map.title });
-    const canvas = make("canvas", { width: 120, height: 120 });
+    const canvas = make("canvas", { width: 160, height: 160 });
     button.append(canvas, map.title);
     button.addEventListener("click", () => choose(i));
     return { button, canvas };

@@ -55,13 +55,18 @@ def _table(summary: MeasureSummary, measures: Sequence[str]) -> str:
     ]
     heads = "".join(f'<th class="number">{_head(measure)}</th>' for measure in measures)
     rows = "".join(_row(summary, measures, name) for name in names)
+    difference = (
+        f'<p class="note">Δ: {escape(TITLES[summary.subject])} minus this map, in pairs.</p>'
+        if any(name in summary.differences for name in measures)
+        else ""
+    )
     notes = "".join(
         f"<dt>{escape(MEASURES[name].title)}</dt><dd>{escape(MEASURES[name].definition)}</dd>"
         for name in measures
     )
     return (
         f'<div class="scroll"><table class="measures"><thead><tr><th>Map</th>{heads}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><dl class="glossary">{notes}</dl>'
+        f'<tbody>{rows}</tbody></table></div>{difference}<dl class="glossary">{notes}</dl>'
     )
 
 
@@ -77,20 +82,17 @@ def _row(summary: MeasureSummary, measures: Sequence[str], name: str) -> str:
     for measure in measures:
         difference = summary.differences.get(measure, {}).get(name)
         value = summary.means[measure].get(name)
-        cells.append(_cell(value, difference, summary.subject))
+        cells.append(_cell(value, difference))
     kind = ' class="subject"' if name == summary.subject else ""
     return f"<tr{kind}><td>{escape(TITLES.get(name, name))}</td>{''.join(cells)}</tr>"
 
 
-def _cell(value: Interval | None, difference: Interval | None, subject: str) -> str:
+def _cell(value: Interval | None, difference: Interval | None) -> str:
     if value is None or value.value is None:
         return '<td class="number"></td>'
     said = f"{value.value:.3f}" + _limits(value) + f'<span class="soft">n = {value.n:,}</span>'
     if difference is not None and difference.value is not None:
-        said += (
-            f'<span class="soft">{escape(TITLES[subject])} minus this: '
-            f"{difference.value:+.3f}{_range(difference)}</span>"
-        )
+        said += f'<span class="soft">Δ {difference.value:+.3f}{_range(difference)}</span>'
     return f'<td class="number">{said}</td>'
 
 

@@ -84,7 +84,7 @@ def test_on_coarse_cells_what_stands_still_moves_less_than_the_car():
     motion, place = Pose(0.5, 0.0, 0.0), Pose(3.0, 1.0, 0.0)
     seen = motion.relative(place)
     before, now = gaussian(place.x, place.y, GRID), gaussian(seen.x, seen.y, GRID)
-    assert compare_warped(before, now, motion, GRID).transport < 0.2
+    assert compare_warped(before, now, motion, GRID).transport < 0.3
     assert compare_warped(before, now, Pose(0.0, 0.0, 0.0), GRID).transport > 0.4
 
 
