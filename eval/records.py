@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
+_SHOWN_AT_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,34 @@ def read_records(path: Path) -> dict[int, EpisodeRecord]:
             raise ValueError(f"{path}, line {number}: {error}") from error
         records[record.episode] = record
     return dict(sorted(records.items()))
+
+
+def read_evaluation(folder: Path) -> dict[int, EpisodeRecord]:
+    """The records of an evaluation's folder, none of them an error.
+
+    Raises FileNotFoundError for a folder that holds no evaluation, and ValueError where no episode
+    has finished or some ended in an error.
+    """
+    path = folder / "episodes.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no evaluation: {path.name} is missing")
+    records = read_records(path)
+    errors = [record.episode for record in records.values() if record.error is not None]
+    if errors:
+        raise ValueError(
+            f"{folder}: episodes {listed(errors)} ended in an error; run its evaluation again "
+            "before comparing"
+        )
+    if not records:
+        raise ValueError(f"{folder} holds no finished episode yet")
+    return records
+
+
+def listed(episodes: list[int]) -> str:
+    """Some episodes' numbers in words."""
+    shown = ", ".join(str(episode) for episode in episodes[:_SHOWN_AT_MOST])
+    more = len(episodes) - _SHOWN_AT_MOST
+    return (shown + (f" and {more} more" if more > 0 else "")) or "none"
 
 
 def write_atomically(path: Path, text: str) -> None:
