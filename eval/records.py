@@ -11,6 +11,7 @@ OUT/
 
 from __future__ import annotations
 
+import fcntl
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -64,7 +65,10 @@ class EpisodeRecord:
 
 
 class EpisodeLog:
-    """The append-only `episodes.jsonl` of one evaluation folder."""
+    """The append-only `episodes.jsonl` of one evaluation folder.
+
+    As a context manager it is the folder's only writer: a second one is refused.
+    """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Open the folder for the evaluation that `identity` describes, creating it if needed.
@@ -86,6 +90,22 @@ class EpisodeLog:
         else:
             write_atomically(identity_path, json.dumps(identity, indent=2) + "\n")
         _drop_torn_line(self.path)
+
+    def __enter__(self) -> EpisodeLog:
+        """Raises RuntimeError while another process evaluates into the same folder."""
+        self._lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RuntimeError(
+                f"another process is evaluating into {self.folder}; wait for it, or give another "
+                "out folder"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()  # the lock goes with it, as it does with a killed process
 
     def read(self) -> dict[int, EpisodeRecord]:
         """The latest record of every episode on disk, by episode index."""
