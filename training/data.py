@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -28,10 +30,17 @@ def train(
 ) -> TrainingSummary:
     """Train on `settings.data`; see `train_on` for what a run leaves and when it stops.
 
+    The run's configuration also holds what the data sets contained, as `data_contents`: a run does
+    not go on with others.
+
     Raises DatasetError (a ValueError) for a data set that cannot be read, or whose embodiment
     differs from the first one's.
     """
     data = LeRobotTrainingData(settings)
+    config = {
+        **(dataclasses.asdict(settings) if config is None else config),
+        "data_contents": data.contents,
+    }
 
     def make() -> nn.Module:
         return make_policy(data.embodiment, data.statistics)
@@ -56,6 +65,18 @@ class LeRobotTrainingData:
         self.embodiment = embodiment
         self._splits = [
             split_episodes(dataset.num_episodes, settings.validation_fraction, settings.seed)
+            for dataset in self.datasets
+        ]
+
+    @property
+    def contents(self) -> list[dict[str, Any]]:
+        """What makes each data set the one it is: size, and a hash of everything in `meta/`."""
+        return [
+            {
+                "episodes": dataset.num_episodes,
+                "frames": dataset.num_frames,
+                "sha256": _hash_of_files(dataset.root / "meta"),
+            }
             for dataset in self.datasets
         ]
 
@@ -101,3 +122,12 @@ class LeRobotTrainingData:
             )
             for dataset, chosen in zip(self.datasets, episodes, strict=True)
         ]
+
+
+def _hash_of_files(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
