@@ -74,6 +74,7 @@ def expand(line: str) -> list[str]:
     `attention=none,jacobian seed=1` gives `attention=none seed=1` and `attention=jacobian seed=1`.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Transformer
     from hydra.errors import HydraException
 
     try:
@@ -84,7 +85,8 @@ def expand(line: str) -> list[str]:
     for override in overrides:
         if override.is_sweep_override():
             key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            values = override.sweep_iterator(transformer=Transformer.encode)
+            choices.append([f"{key}={value}" for value in values])
         else:
             choices.append([str(override.input_line)])
     return [" ".join(words) for words in itertools.product(*choices)]

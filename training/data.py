@@ -19,6 +19,7 @@ from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
 from helmsight.training.dataset.windows import Windows
+from helmsight.training.mirroring import Mirroring
 from helmsight.training.settings import TrainingSettings
 from helmsight.training.trainer import TrainingSummary, train_on
 
@@ -93,12 +94,14 @@ class LeRobotTrainingData:
         """Endless augmented batches from `start_step` on; each process draws its own order."""
         settings = self.settings
         seed = settings.seed + 1_000_003 * process
+        mirroring = Mirroring(self.embodiment, settings.mirror, seed)
+        augmentation = Augmentation(settings.augmentation, self.embodiment.state, seed)
         loader = BatchLoader(
             self._windows(policy, [training for training, _ in self._splits]),
             settings.batch_size,
             seed,
             threads=settings.loader_threads,
-            transform=Augmentation(settings.augmentation, self.embodiment.state, seed),
+            transform=lambda batch, step: augmentation(mirroring(batch, step), step),
         )
         return loader.iterate(start_step)
 
