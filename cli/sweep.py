@@ -85,8 +85,8 @@ def expand(line: str) -> list[str]:
     for override in overrides:
         if override.is_sweep_override():
             key = override.get_key_element()
-            values = override.sweep_iterator(transformer=Transformer.encode)
-            choices.append([f"{key}={value}" for value in values])
+            values = override.sweep_iterator(transformer=Transformer.identity)
+            choices.append([word for value in values for word in override_words({key: value})])
         else:
             choices.append([str(override.input_line)])
     return [" ".join(words) for words in itertools.product(*choices)]
