@@ -140,7 +140,7 @@ class MeasureSummary:
             title = f"{MEASURES[measure].group}: {MEASURES[measure].title}"
             lines.append(f"{title} {MEASURES[measure].unit}".rstrip())
             lines += [
-                f"  {TITLES.get(name, name):<26} {_said(interval)}"
+                f"  {TITLES.get(name, name):<30} {_said(interval)}"
                 for name, interval in maps.items()
             ]
         return "\n".join(lines)
