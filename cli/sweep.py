@@ -93,10 +93,10 @@ def expand(line: str) -> list[str]:
 
 
 def _folder_name(variant: str) -> str:
-    """The values of a variant's words: `attention=none seed=1` gives `none,seed=1`."""
-    first, *others = variant.split()
-    shortened = [word.rpartition(".")[2] for word in others]
-    return ",".join([first.partition("=")[2] or first, *shortened]).replace("/", "_")
+    """A variant's words without the groups of their keys: `attention=none,detached=true`."""
+    words = (word.partition("=") for word in variant.split())
+    shortened = [f"{key.rpartition('.')[2]}={value}" for key, _, value in words]
+    return ",".join(shortened).replace("/", "_")
 
 
 def _evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
