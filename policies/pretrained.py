@@ -1,6 +1,6 @@
 """Where a policy lies: a folder, a run that holds one, or the name of one that comes along.
 
-The policies that come along lie in `policies/pretrained/`, a folder each, with the record of how
+The policies that come along lie in `policies/weights/`, a folder each, with the record of how
 they were made.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+PRETRAINED = Path(__file__).resolve().parent / "weights"
 POLICY_FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
 
 
