@@ -162,7 +162,11 @@ class MotionNetwork(TrainedModel):
         likelihood = 0.5 * (error.square() / motion.variance + relative.log())
         period = (likelihood * relative.detach() ** config.beta * share).sum()
         path = self._path_loss(motion, truth, valid)
-        parts = {"period": (likelihood * share).sum(), "path": path, **_within(motion, error, valid)}
+        parts = {
+            "period": (likelihood * share).sum(),
+            "path": path,
+            **_within(motion, error, valid),
+        }
         return period + config.path_weight * path, parts
 
     def _as_controls(self, actions: Tensor) -> Tensor:
@@ -188,14 +192,17 @@ class MotionNetwork(TrainedModel):
         cos2, sin2 = angle.cos().square(), angle.sin().square()
         lever = _rotate(steps[:, -1:] - steps[:, 1:], -end[:, None])  # [B, H, 2]
         along, across, turn = variance.unbind(-1)
-        accumulated = torch.stack(
-            [
-                (cos2 * along + sin2 * across + lever[..., 1].square() * turn).sum(1),
-                (sin2 * along + cos2 * across + lever[..., 0].square() * turn).sum(1),
-                turn.sum(1),
-            ],
-            dim=-1,
-        ) + self._least.square()  # [B, 3]
+        accumulated = (
+            torch.stack(
+                [
+                    (cos2 * along + sin2 * across + lever[..., 1].square() * turn).sum(1),
+                    (sin2 * along + cos2 * across + lever[..., 0].square() * turn).sum(1),
+                    turn.sum(1),
+                ],
+                dim=-1,
+            )
+            + self._least.square()
+        )  # [B, 3]
         relative = accumulated / (100.0 * self._unit.square())
         return 0.5 * (error.square() / accumulated + relative.log()).mean()
 

@@ -68,6 +68,4 @@ class BicycleMotion:
         before, self._reading = self._reading, reading
         speed = (before.speed + reading.speed) / 2.0
         steering_angle = (before.steering_angle + reading.steering_angle) / 2.0
-        return MotionEstimate(
-            bicycle_motion(speed, steering_angle, CONTROL_PERIOD, self._vehicle)
-        )
+        return MotionEstimate(bicycle_motion(speed, steering_angle, CONTROL_PERIOD, self._vehicle))
