@@ -121,12 +121,9 @@ def _print_table(summary: dict[str, Any]) -> None:
     print(f"{'family':<10} {'model':<8} " + " ".join(f"{head:>20}" for head in heads))
     for model, groups in summary["models"].items():
         for name, figures in groups.items():
-            keys = ("position_m", "yaw_deg")
-            cells = [
-                text
-                for key in keys
-                for text in (_interval(figures[key]), _number(figures[key]["p95"]))
-            ]
+            cells = []
+            for key in ("position_m", "yaw_deg"):
+                cells += [_interval(figures[key]), _number(figures[key]["p95"])]
             box = figures["share_of_success_box"]
             cells += [_interval(box), _number(box["max"])]
             print(f"{name:<10} {model:<8} " + " ".join(f"{cell:>20}" for cell in cells))

@@ -179,32 +179,18 @@ class MotionNetwork(TrainedModel):
     def _path_loss(self, motion: Motion, truth: Tensor, valid: Tensor) -> Tensor:
         """Negative log likelihood of where the window's whole way ends, in the frame there.
 
-        Each period's error turns and shifts all of the way after it: first-order propagation, the
-        variances not trained by it but for their common factor `log_growth`.
+        The variances are not trained by it, only their common factor `growth`.
         """
-        steps, heading = _path(truth * valid)  # [B, H, 2], [B, H]: before each period; the end last
+        places, headings = _path(truth * valid)
         reached, turned = _path(motion.mean * valid)
-        end = heading[:, -1]
-        offset = (reached[:, -1] - steps[:, -1]).unsqueeze(1)  # [B, 1, 2]
-        error = torch.cat([_rotate(offset, -end[:, None])[:, 0], (turned[:, -1] - end)[:, None]], 1)
-        variance = motion.variance.detach() * (2.0 * self.log_growth).exp() * valid
-        angle = heading[:, :-1] - end[:, None]  # of each period's frame in the frame of the end
-        cos2, sin2 = angle.cos().square(), angle.sin().square()
-        lever = _rotate(steps[:, -1:] - steps[:, 1:], -end[:, None])  # [B, H, 2]
-        along, across, turn = variance.unbind(-1)
-        accumulated = (
-            torch.stack(
-                [
-                    (cos2 * along + sin2 * across + lever[..., 1].square() * turn).sum(1),
-                    (sin2 * along + cos2 * across + lever[..., 0].square() * turn).sum(1),
-                    turn.sum(1),
-                ],
-                dim=-1,
-            )
-            + self._least.square()
-        )  # [B, 3]
-        relative = accumulated / (100.0 * self._unit.square())
-        return 0.5 * (error.square() / accumulated + relative.log()).mean()
+        end = headings[:, -1]
+        offset = _rotate(reached[:, -1] - places[:, -1], -end)  # [B, 2]
+        error = torch.cat([offset, (turned[:, -1] - end)[:, None]], dim=1)
+        claimed = motion.variance.detach() * self.growth * valid
+        variance = path_variance(truth * valid, claimed) + self._least.square()
+        # The logarithm counts from a hundred typical errors, so that the loss stays near zero.
+        relative = variance / (100.0 * self._unit.square())
+        return 0.5 * (error.square() / variance + relative.log()).mean()
 
     # Use
 
@@ -254,6 +240,23 @@ class MotionNetwork(TrainedModel):
             ],
             dim=-1,
         )
+
+
+def path_variance(motions: Tensor, variances: Tensor) -> Tensor:
+    """Variances [B, 3] of the pose where motions [B, H, 3] end, in the frame there.
+
+    `variances` [B, H, 3] of the single motions: each one's error turns and shifts all of the way
+    after it (first-order propagation).
+    """
+    places, headings = _path(motions)
+    end = headings[:, -1:]
+    angle = headings[:, :-1] - end  # [B, H]: of each motion's frame in the frame of the end
+    cos2, sin2 = angle.cos().square(), angle.sin().square()
+    lever = _rotate(places[:, -1:] - places[:, 1:], -end)  # [B, H, 2]: the way that is left
+    along, across, turn = variances.unbind(-1)
+    x = cos2 * along + sin2 * across + lever[..., 1].square() * turn
+    y = sin2 * along + cos2 * across + lever[..., 0].square() * turn
+    return torch.stack([x, y, turn], dim=-1).sum(dim=1)
 
 
 def _motions(states: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from helmsight.envs.parking.simulator import SensorReading, VehicleCommand
 from helmsight.envs.parking.target_tracker import TargetTracker
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD, EGO
 
-
 STRAIGHT = VehicleCommand(0.0, 0.0, False)
 
 
