@@ -178,10 +178,13 @@ def _calibration(drifts: Sequence[Drift]) -> dict[str, Any]:
     return {
         "period": _shares(periods, clustered_mean_interval),
         "moving_period": _shares(moving, clustered_mean_interval),
-        "end_of_episode": _shares(
-            ends, lambda groups: wilson(int(sum(map(sum, groups))), len(groups))
-        ),
+        "end_of_episode": _shares(ends, _proportion),
     }
+
+
+def _proportion(groups: list[list[float]]) -> Interval:
+    """Of groups of one value each, 1 or 0."""
+    return wilson(sum(round(group[0]) for group in groups), len(groups))
 
 
 def _shares(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.motion_model import MotionEstimate, Variances
+from helmsight.envs.parking.motion_model import MotionEstimate
 from helmsight.envs.parking.simulator import SensorReading, VehicleCommand
 from helmsight.envs.parking.vehicle import ACTION, CONTROL_RATE_HZ, STATE
 from helmsight.policies.base import load_model
@@ -46,9 +46,11 @@ class LearnedMotion:
         )
         if not self._latest:
             self._readings.append(_vector(reading))
-        variance: Variances = tuple(motion.variance.tolist())
-        x, y, yaw = (value * factor for value, factor in zip(variance, self._growth, strict=True))
-        return MotionEstimate(Pose(*motion.mean.tolist()), variance, (x, y, yaw))
+        x, y, yaw = motion.variance.tolist()
+        along, across, turn = self._growth
+        return MotionEstimate(
+            Pose(*motion.mean.tolist()), (x, y, yaw), (along * x, across * y, turn * yaw)
+        )
 
 
 def load_motion(path: Path | str) -> LearnedMotion:

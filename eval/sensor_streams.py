@@ -132,12 +132,14 @@ def _driven(
     if workers <= 1:
         record = setup()
         for drive in drives:
-            yield drive, *record(drive)
+            stream, parked = record(drive)
+            yield drive, stream, parked
         return
     for done in run_jobs(setup, drives, workers):
         if isinstance(done.result, WorkerDied):
             raise RuntimeError(f"{done.job.family} {done.job.episode}: {done.result}")
-        yield done.job, *done.result
+        stream, parked = done.result
+        yield done.job, stream, parked
 
 
 @dataclass(frozen=True)

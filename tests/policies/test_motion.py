@@ -57,7 +57,7 @@ def trained(model, steps=250, **world):
     random = np.random.default_rng(1)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(steps):
-        loss, parts = model(windows(model, 16, random, **world))
+        loss, _ = model(windows(model, 16, random, **world))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
