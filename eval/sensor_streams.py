@@ -67,7 +67,7 @@ class StreamSettings:
 
     driver: PolicySource
     out: Path
-    families: Sequence[str] = FAMILIES
+    families: Sequence[str] = tuple(FAMILIES)
     split: str = "test"
     approach: str = "reverse"
     episodes: int = 96
