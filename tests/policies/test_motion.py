@@ -56,7 +56,8 @@ def windows(model, count, random, steering_bias=0.0, speed_noise=0.0):
 def trained(model, steps=250, **world):
     random = np.random.default_rng(1)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(steps):
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 1e-2 * (1.0 - step / steps)
         loss, _ = model(windows(model, 16, random, **world))
         optimiser.zero_grad()
         loss.backward()
