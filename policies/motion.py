@@ -58,9 +58,9 @@ class MotionConfig:
     max_steering_angle: float = 0.61
     largest_correction: tuple[float, float, float] = (0.08, 0.04, 0.005)
     least_deviation: tuple[float, float, float] = (5e-5, 2e-5, 1e-5)
-    horizon: int = 80
+    horizon: int = 160
     beta: float = 0.5
-    path_weight: float = 0.1
+    path_weight: float = 3.0
     command_noise: float = 0.2
 
     def __post_init__(self) -> None:
