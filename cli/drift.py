@@ -33,7 +33,7 @@ def run(words: list[str]) -> int:
 
 
 def _stream_settings(values: dict[str, Any]) -> StreamSettings:
-    from helmsight.cli.eval import options_as_trained
+    from helmsight.cli.eval import as_trained
     from helmsight.envs.parking.scenario import FAMILIES
     from helmsight.eval.sensor_streams import StreamSettings
     from helmsight.eval.sources import policy_source
@@ -44,7 +44,7 @@ def _stream_settings(values: dict[str, Any]) -> StreamSettings:
     for key in ("episodes", "workers"):
         if not isinstance(values[key], int) or values[key] < 1:
             raise ValueError(f"{key} must be a whole number of 1 or more, got {values[key]!r}")
-    options = {"cameras": "none", **options_as_trained(values["driver"], {})}
+    options = {"cameras": "none", **as_trained(values["driver"], {})}
     return StreamSettings(
         driver=policy_source(values["driver"]),
         out=Path(values["out"]) / "streams",

@@ -26,7 +26,7 @@ def run(words: list[str]) -> int:
         checkpoint=values["checkpoint"],
         out=out,
         env=values["env_id"],
-        env_kwargs=options_as_trained(values["checkpoint"], values["env_options"]),
+        env_kwargs=as_trained(values["checkpoint"], values["env_options"]),
         **{
             key: values[key]
             for key in (
@@ -55,7 +55,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def options_as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
+def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
     """Options with what the checkpoint's policy looks at, where nothing else was asked for.
 
     That is its camera rig and image size, and the bird's-eye label if it was trained on that.

@@ -10,6 +10,7 @@ COMMANDS = {
     "collect": "record demonstrations of a simulator's expert as a LeRobot data set",
     "train": "train a policy on recorded demonstrations",
     "eval": "drive a policy in closed loop; records, metrics with intervals, a report",
+    "explain": "see what a policy looks at, and measure whether that is what drives it",
     "compare": "compare two evaluations over the same episodes, in pairs",
     "drift": "measure how far the tracked target drifts, by a motion model and by the bicycle",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",

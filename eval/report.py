@@ -92,7 +92,7 @@ def _parts(content: ReportContent) -> dict[str, str]:
         "films": "\n".join(_film(film, content) for film in content.films),
         "episode_table": _episode_table(content),
         "command": escape(str(content.provenance.get("command", ""))),
-        "provenance": _provenance_list(content.provenance),
+        "provenance": provenance_list(content.provenance),
     }
 
 
@@ -336,7 +336,9 @@ def _film(film: Film, content: ReportContent) -> str:
 # ---- Provenance and small parts ----
 
 
-def _provenance_list(origin: Mapping[str, Any]) -> str:
+def provenance_list(origin: Mapping[str, Any]) -> str:
+    """Where a result comes from, as a description list; the command is shown apart."""
+
     def rows(prefix: str, value: Any) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and len(prefix.split(" · ")) < 2:
             return [

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import av
@@ -31,12 +32,12 @@ PLAYBACK_SPEED = 2
 HALF_EXTENT = 10.0
 _QUALITY = "31"  # x264's constant rate factor: about 150 kB for 30 s
 
-_BACKGROUND = (23, 27, 33)
-_INK = (232, 236, 241)
-_FAINT = (128, 138, 150)
+BACKGROUND = (23, 27, 33)
+INK = (232, 236, 241)
+FAINT = (128, 138, 150)
 _OBSTACLE = (86, 98, 114)
 _TARGET = (0, 158, 115)
-_WAYPOINT = (255, 176, 46)
+WAYPOINT = (255, 176, 46)
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def draw_frame(
     world: Any, observation: Mapping[str, Any], diagnostics: Mapping[str, Any], moment: Moment
 ) -> Image:
     """One picture [H, W, 3], H and W even: cameras at the left, bird's eye, a caption below."""
-    panels = [draw_birds_eye(world, observation, diagnostics)]
+    label = world.birds_eye_label() if hasattr(world, "birds_eye_label") else None
+    panels = [draw_birds_eye(label, observation, diagnostics)]
     cameras = draw_cameras(observation, diagnostics)
     if cameras is not None:
         panels.insert(0, cameras)
     picture = np.concatenate(panels, axis=1)
-    caption = np.full((CAPTION, picture.shape[1], 3), _BACKGROUND, np.uint8)
-    _write(caption, _caption(observation, moment), (8, 19), _INK)
+    caption = np.full((CAPTION, picture.shape[1], 3), BACKGROUND, np.uint8)
+    write_text(caption, caption_of(observation, moment), (8, 19), INK)
     return np.concatenate([picture, caption], axis=0)
 
 
@@ -111,24 +113,26 @@ def draw_cameras(observation: Mapping[str, Any], diagnostics: Mapping[str, Any])
         return None
     side = PANEL // 2
     columns = max(2, math.ceil(len(keys) / 2))
-    mosaic = np.full((PANEL, columns * side, 3), _BACKGROUND, np.uint8)
+    mosaic = np.full((PANEL, columns * side, 3), BACKGROUND, np.uint8)
     for position, key in enumerate(keys):
         image = cv2.resize(
             np.asarray(observation[key]), (side, side), interpolation=cv2.INTER_LINEAR
         )
         image = lay_attention(np.asarray(image, np.uint8), diagnostics.get(f"attention.{key}"))
-        _write(image, key.removeprefix(prefix).replace("_", " "), (8, 18), _INK)
+        write_text(image, key.removeprefix(prefix).replace("_", " "), (8, 18), INK)
         row, column = divmod(position, columns)
         mosaic[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
     return mosaic
 
 
 def draw_birds_eye(
-    world: Any, observation: Mapping[str, Any], diagnostics: Mapping[str, Any]
+    truth: NDArray[Any] | None, observation: Mapping[str, Any], diagnostics: Mapping[str, Any]
 ) -> Image:
-    """Bird's eye [384, 384, 3]: predicted classes filled, true ones outlined, forward is up."""
-    picture = np.full((PANEL, PANEL, 3), _BACKGROUND, np.uint8)
-    truth = world.birds_eye_label() if hasattr(world, "birds_eye_label") else None
+    """Bird's eye [384, 384, 3]: predicted classes filled, true ones outlined, forward is up.
+
+    `truth` is the semantic label [S, S]; where no prediction is, it is filled itself.
+    """
+    picture = np.full((PANEL, PANEL, 3), BACKGROUND, np.uint8)
     predicted = diagnostics.get("birds_eye")
     filled = predicted if predicted is not None else truth
     if filled is not None:
@@ -137,22 +141,25 @@ def draw_birds_eye(
         picture[classes == 2] = tuple(part // 2 for part in _TARGET)
     picture = lay_attention(picture, diagnostics.get("attention.birds_eye"))
     if truth is not None and predicted is not None:
-        _outline(picture, _enlarged(truth) == 1, _FAINT)
+        _outline(picture, _enlarged(truth) == 1, FAINT)
         _outline(picture, _enlarged(truth) == 2, _TARGET)
     state = observation.get("observation.state")
     if state is not None and len(state) >= 8:
         _draw_car(picture, Pose(*(float(value) for value in state[5:8])), _TARGET, 2)
-    _draw_car(picture, Pose(0.0, 0.0, 0.0), _INK, 1)
+    _draw_car(picture, Pose(0.0, 0.0, 0.0), INK, 1)
     for x, y, yaw in np.asarray(diagnostics.get("waypoints", ())).reshape(-1, 3):
         tip = Pose(float(x), float(y), float(yaw)).transform(Pose(0.6, 0.0, 0.0))
-        cv2.line(picture, _pixel(x, y), _pixel(tip.x, tip.y), _WAYPOINT, 1, cv2.LINE_AA)
-        cv2.circle(picture, _pixel(x, y), 3, _WAYPOINT, -1, cv2.LINE_AA)
-    _write(picture, "bird's eye", (8, 18), _INK)
+        cv2.line(picture, _pixel(x, y), _pixel(tip.x, tip.y), WAYPOINT, 1, cv2.LINE_AA)
+        cv2.circle(picture, _pixel(x, y), 3, WAYPOINT, -1, cv2.LINE_AA)
+    write_text(picture, "bird's eye", (8, 18), INK)
     return picture
 
 
 def lay_attention(image: Image, attention: NDArray[Any] | None) -> Image:
-    """Blend a map [h, w] in [0, 1] over an image [H, W, 3]: the more attention, the more colour."""
+    """Blend a map [h, w] in [0, 1] over an image [H, W, 3]: the more attention, the more colour.
+
+    The map is taken as it is, so that a camera that the attention leaves alone stays clear.
+    """
     if attention is None:
         return image
     height, width = image.shape[:2]
@@ -160,18 +167,23 @@ def lay_attention(image: Image, attention: NDArray[Any] | None) -> Image:
     peak = float(weights.max(initial=0.0))
     if not math.isfinite(peak) or peak <= 0.0:
         return image
-    weights = np.clip(
-        cv2.resize(weights / peak, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0
-    )
+    weights = np.clip(cv2.resize(weights, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     levels = np.round(255.0 * weights).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
     opacity = 0.75 * weights[..., None]
     return np.asarray((1.0 - opacity) * image + opacity * colours, np.uint8)
 
 
-def encode(frames: list[Image]) -> bytes:
-    """Frames [H, W, 3] of one even size as H.264 in MP4, at twice the speed of life."""
-    height, width = frames[0].shape[:2]
+def encode(frames: Iterable[Image]) -> bytes:
+    """Frames [H, W, 3] of one even size as H.264 in MP4, at twice the speed of life.
+
+    They are taken one by one and need not be in memory together. Raises ValueError for none.
+    """
+    waiting = iter(frames)
+    first = next(waiting, None)
+    if first is None:
+        raise ValueError("there is no frame to encode")
+    height, width = first.shape[:2]
     memory = io.BytesIO()
     with av.open(memory, "w", format="mp4") as container:
         stream: Any = container.add_stream(
@@ -179,13 +191,14 @@ def encode(frames: list[Image]) -> bytes:
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": _QUALITY, "preset": "veryfast", "threads": "1"}
-        for frame in frames:
+        for frame in chain([first], waiting):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return memory.getvalue()
 
 
-def _caption(observation: Mapping[str, Any], moment: Moment) -> str:
+def caption_of(observation: Mapping[str, Any], moment: Moment) -> str:
+    """Time, speed and the action in words."""
     parts = [f"{moment.step / CONTROL_RATE_HZ:5.1f} s"]
     state = observation.get("observation.state")
     if state is not None and len(state) >= 1:
@@ -228,14 +241,16 @@ def _pixel(x: float, y: float) -> tuple[int, int]:
     return round((HALF_EXTENT - float(y)) * scale), round((HALF_EXTENT - float(x)) * scale)
 
 
-def _write(picture: Image, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def write_text(
+    picture: Image, text: str, place: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
     """Text on a dark label, its baseline starting at (column, row) `place`."""
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
     column, row = place
     label = picture[max(0, row - height - 4) : row + baseline + 2, max(0, column - 5) :][
         :, : width + 10
     ]
-    label[:] = (0.35 * label + 0.65 * np.array(_BACKGROUND)).astype(np.uint8)
+    label[:] = (0.35 * label + 0.65 * np.array(BACKGROUND)).astype(np.uint8)
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.explainable import Explainable
 from helmsight.policies.pretrained import policy_folder
 
 Observation = Mapping[str, NDArray[Any]]
@@ -108,6 +109,10 @@ class Policy(TrainedModel):
     def diagnostics(self) -> dict[str, NDArray[Any]]:
         """What the last decision (first of its batch) saw: attention maps, predictions."""
         return {}
+
+    def explainable(self) -> Explainable:
+        """The policy as explanations see it. Raises ValueError for one that has nothing to show."""
+        raise ValueError(f"a policy of type {self.type_name!r} can not be explained")
 
     def reset(self) -> None:
         """Forget what is left of the last chunk: a new episode begins."""

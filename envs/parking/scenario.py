@@ -9,7 +9,7 @@ driven nearly blind. The splits `test` and `shifted` hold the same 96 scenarios 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -147,6 +147,18 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
         time_limit=kind.time_limit,
         seed=int(looks.integers(2**31)),
     )
+
+
+def shifted_twin(scenario: Scenario) -> Scenario:
+    """The same scenario in a look that training never shows; geometry and noise stay the same.
+
+    The look is drawn as the `shifted` split draws its own, and is a pure function of the scenario:
+    driven by the same actions, both go through the same states and differ in their pictures alone.
+    """
+    key = (tuple(FAMILIES).index(scenario.family), SPLITS.index(scenario.split), scenario.index, 2)
+    looks = np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=key))
+    cars = _painted([car.pose for car in scenario.cars], looks, SHIFTED_CAR_COLOURS)
+    return replace(scenario, cars=cars, appearance=sample_appearance(looks, shifted=True))
 
 
 def _check(family: str, split: str, index: int, approach: str) -> None:

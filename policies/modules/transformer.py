@@ -33,6 +33,15 @@ class Attention(nn.Module):
         # [B, H, Q, D/H] -> [B, Q, D]
         return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
 
+    def weights(self, queries: Tensor, context: Tensor) -> Tensor:
+        """The softmax weights [B, H, Q, N] with which `forward` mixes the context, not causal."""
+        batch, length, width = queries.shape
+        size = width // self.heads
+        # [B, Q, D] -> [B, H, Q, D/H]; of the keys and values [B, N, 2D] the keys alone
+        query = self.query(queries).view(batch, length, self.heads, size).transpose(1, 2)
+        key = self.key_value(context)[..., :width].view(batch, -1, self.heads, size).transpose(1, 2)
+        return (query @ key.transpose(2, 3) / size**0.5).softmax(dim=3)
+
 
 class FeedForward(nn.Sequential):
     """Two linear maps with a ReLU between them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import Policy, Statistics, register
+from helmsight.policies.explainable import Explainable
 from helmsight.policies.modules.action_heads import ControlTokenHead, GridSummary, ParallelDecoder
 from helmsight.policies.modules.birds_eye import grid_in_camera
 from helmsight.policies.modules.control_aided import (
@@ -214,6 +215,11 @@ class ParkingPolicy(Policy):
             self.speed_read_out(slots[:, chunk]),
             self.waypoint_read_out(slots[:, chunk + 1 :]),
         )
+
+    def explainable(self) -> Explainable:
+        from helmsight.policies.parking.explanation import ParkingExplanation
+
+        return ParkingExplanation(self)
 
     # Training
 

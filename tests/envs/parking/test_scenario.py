@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from helmsight.envs.parking.scenario import FAMILIES, make_scenario
+from helmsight.envs.parking.scenario import FAMILIES, make_scenario, shifted_twin
 from helmsight.envs.parking.vehicle import EGO
 
 
@@ -75,3 +75,14 @@ def test_the_approach_turns_the_target_round_and_changes_nothing_else():
     forward = make_scenario("standard", "val", 2, "forward")
     assert dataclasses.replace(forward, approach="reverse") == reverse
     assert forward.target != reverse.target
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shifted_twin_is_the_same_world_with_the_same_noise_in_another_look(family):
+    plain = make_scenario(family, "val", 5)
+    twin = shifted_twin(plain)
+    assert twin == shifted_twin(plain)
+    assert [car.pose for car in twin.cars] == [car.pose for car in plain.cars]
+    assert (twin.start, twin.boxes, twin.seed) == (plain.start, plain.boxes, plain.seed)
+    assert twin.appearance.camera_noise >= 5.0 > plain.appearance.camera_noise
+    assert [car.colour for car in twin.cars] != [car.colour for car in plain.cars]

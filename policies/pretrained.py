@@ -1,13 +1,14 @@
 """Where a policy lies: a folder, a run that holds one, or the name of one that comes along.
 
-The policies that come along lie here, a folder each, with the record of how they were made.
+The policies that come along lie in `policies/weights/`, a folder each, with the record of how
+they were made.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PRETRAINED = Path(__file__).resolve().parent
+PRETRAINED = Path(__file__).resolve().parent / "weights"
 POLICY_FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
 
 

@@ -1,0 +1,184 @@
+"""The parking policy as explanations see it; implements `policies.explainable.Explainable`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from helmsight.policies.explainable import TokenState, as_distribution, jacobian_power
+from helmsight.policies.modules.birds_eye import Grid, grid_in_camera
+from helmsight.policies.modules.control_aided import build_attention
+from helmsight.policies.modules.transformer import Attention, DecoderBlock, EncoderBlock
+from helmsight.policies.parking.policy import ParkingPolicy
+
+
+class ParkingExplanation:
+    """See `Explainable`. Raises ValueError for a policy that sees nothing."""
+
+    def __init__(self, policy: ParkingPolicy) -> None:
+        if policy.view is None:
+            raise ValueError(
+                "there is nothing to explain: this policy reads no tokens (sees=nothing); "
+                "give a policy that sees cameras or the label"
+            )
+        self._policy = policy
+        self._view = policy.view
+        # In training the task's gradient may be kept from the attention; what the actions depend on
+        # does include how the attention follows its tokens.
+        config = dataclasses.replace(policy.config.attention, detached=False)
+        attention: Any = build_attention(config, policy.config.width)
+        attention.load_state_dict(policy.attention.state_dict())  # type: ignore[attr-defined]
+        self._gate: Any = attention.to(next(policy.parameters()).device).eval()
+
+    @property
+    def token_grid(self) -> Grid:
+        grid = self._policy.config.grid
+        return Grid(grid.size // 2, grid.extent)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        names = self._policy.embodiment.action.names
+        return ("target_speed", *names[1:]) if self._policy.config.head == "target_speed" else names
+
+    def observation_keys(self) -> list[str]:
+        return self._policy.observation_keys()
+
+    def tokens(self, batch: dict[str, Tensor]) -> TokenState:
+        tokens, context, _ = self._policy._tokens(batch)
+        return TokenState(tokens, context)
+
+    def actions(self, state: TokenState) -> Tensor:
+        return self._heads(self._gate(state.tokens).tokens, state.context)
+
+    def _heads(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """Normalised outputs [B, A] of the driving head for gated tokens."""
+        policy = self._policy
+        if policy.token_head is not None:
+            context = policy._with_summary(tokens, context)
+            with torch.no_grad():
+                chosen = policy.token_head.to_tokens(policy.token_head.decode(tokens, context))
+            return policy.token_head.expected(policy.token_head(tokens, context, chosen))
+        decoded = policy._decode(tokens, context)
+        if policy.config.head == "target_speed":
+            return decoded.speed
+        return decoded.chunk.flatten(1)  # [B, K, A] -> [B, K * A]
+
+    @torch.no_grad()
+    def attention(self, tokens: Tensor) -> Tensor | None:
+        if self._policy.attention_signal == "none":
+            return None
+        attention: Tensor = self._gate(tokens).attention
+        return attention
+
+    def attention_target(self, state: TokenState) -> Tensor | None:
+        """The Jacobian's target in its mean over probes: exact, and so without noise."""
+        config = self._policy.config.attention
+
+        def ungated(tokens: Tensor) -> Tensor:
+            return self._heads(tokens, state.context)
+
+        def summed(tokens: Tensor) -> Tensor:
+            return ungated(tokens).sum(dim=1, keepdim=True)
+
+        outputs = {"jacobian": ungated, "expected_action": summed}.get(config.signal)
+        if outputs is None:  # no signal, or one that needs the recorded action
+            return None
+        power = as_distribution(jacobian_power(outputs, state.tokens))
+        return as_distribution(power.pow(config.sharpness))
+
+    @torch.no_grad()
+    def raw_attention(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`self_attention` of the fusion: what each cell's token receives, all queries alike.
+
+        `cross_attention` of the driving head: what its queries give to each token. Both are means
+        over heads and layers.
+        """
+        fusion = [block.attention for block in self._fusion_blocks()]
+        heads = [block.cross_attention for block in self._decoder_blocks()]
+        with _recorded([*fusion, *heads]) as weights:
+            state = self.tokens(batch)
+            self.actions(state)
+        count = state.tokens.shape[1]
+        found = {}
+        if fusion:
+            # each [B, H, N + T, N + T]; the state's own tokens are left out of what is received
+            received = torch.stack([weights[module].mean(dim=(1, 2)) for module in fusion])
+            found["self_attention"] = as_distribution(received.mean(dim=0)[:, :count])
+        given = torch.stack([weights[module].mean(dim=1) for module in heads]).mean(dim=0)
+        found["cross_attention"] = as_distribution(given[:, self._driving_slots()].mean(dim=1))
+        return found
+
+    def _fusion_blocks(self) -> Iterator[EncoderBlock]:
+        for block in self._view.birds_eye.fusion:
+            assert isinstance(block, EncoderBlock)
+            yield block
+
+    def _decoder_blocks(self) -> Iterator[DecoderBlock]:
+        policy = self._policy
+        head: nn.Module = policy.decoder if policy.token_head is None else policy.token_head
+        for block in head.get_submodule("blocks").children():
+            assert isinstance(block, DecoderBlock)
+            yield block
+
+    def _driving_slots(self) -> slice:
+        """The queries of the head that drives."""
+        config = self._policy.config
+        if config.head == "control_tokens":
+            return slice(None)
+        if config.head == "target_speed":
+            return slice(config.chunk, config.chunk + 1)
+        return slice(0, config.chunk)
+
+    def image_keys(self) -> tuple[str, ...]:
+        return self._policy.embodiment.image_keys if self._policy.config.sees == "cameras" else ()
+
+    @torch.no_grad()
+    def in_cameras(self, batch: dict[str, Tensor], maps: Tensor) -> Tensor | None:
+        _, _, seen = self._policy._tokens(batch)
+        if seen is None or seen.depth_logits is None:
+            return None
+        grid, cameras = self.token_grid, self._policy.embodiment.cameras
+        centers = self._policy.config.depth.centers()
+        metres = centers[seen.depth_logits.argmax(dim=2).cpu()]  # [B, C, h, w]
+        squares = maps.cpu().unflatten(2, (grid.size, grid.size))  # [B, M, N] -> [B, M, G, G]
+        return torch.stack(
+            [
+                torch.stack(
+                    [
+                        torch.stack(
+                            [grid_in_camera(camera, one, depth, grid.extent) for one in frame]
+                        )
+                        for camera, depth in zip(cameras, depths, strict=True)
+                    ]
+                )
+                for frame, depths in zip(squares, metres, strict=True)
+            ]
+        )
+
+    @torch.no_grad()
+    def waypoints(self, state: TokenState) -> Tensor | None:
+        decoded = self._policy._decode(self._gate(state.tokens).tokens, state.context)
+        x, y, cos, sin = decoded.waypoints.unbind(dim=2)
+        return torch.stack([5.0 * x, 5.0 * y, torch.atan2(sin, cos)], dim=2)
+
+
+@contextmanager
+def _recorded(modules: Iterable[Attention]) -> Iterator[dict[Attention, Tensor]]:
+    """Softmax weights [B, H, Q, N] of the last call of each module within the block."""
+    weights: dict[Attention, Tensor] = {}
+
+    def record(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, Attention)
+        weights[module] = module.weights(arguments[0], arguments[1])
+
+    hooks = [module.register_forward_hook(record) for module in modules]
+    try:
+        yield weights
+    finally:
+        for hook in hooks:
+            hook.remove()
