@@ -35,6 +35,7 @@ def run(words: list[str]) -> int:
                 "threads",
                 "seed",
                 "device",
+                "motion",
                 "success_videos",
                 "failure_videos",
             )

@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "drive a policy in closed loop; records, metrics with intervals, a report",
     "explain": "see what a policy looks at, and measure whether that is what drives it",
     "compare": "compare two evaluations over the same episodes, in pairs",
+    "drift": "measure how far the tracked target drifts, by a motion model and by the bicycle",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",

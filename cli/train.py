@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ def run(words: list[str]) -> int:
 
     policy = dict(values["policy"])
     policy_class = policy_type(policy.pop("type"))
+    if "attention" not in {field.name for field in dataclasses.fields(policy_class.config_class)}:
+        policy.pop("attention", None)  # every policy is composed with one
     policy_config = config_from_dict(policy_class.config_class, policy)
     settings = TrainingSettings(**_settings(values, AugmentationSettings))
 
     def make_policy(embodiment: Any, statistics: Any) -> Any:
         made: Any = policy_class(policy_config, embodiment, statistics)
         if values["teacher"] is not None:
+            if not hasattr(made, "learn_from"):
+                raise ValueError(
+                    f"policy={made.type_name} learns from no teacher; leave teacher out"
+                )
             made.learn_from(load_policy(values["teacher"]))
         return made
 

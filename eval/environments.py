@@ -16,7 +16,7 @@ def make_environment(name: str, options: dict[str, Any]) -> gymnasium.Env:
 
 
 def environment_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`options` with the defaults of those not given.
+    """`options` with the defaults of those not given, as far as they are plain values.
 
     Raises ValueError, naming what is allowed, for an option that the environment does not have.
     """
@@ -33,7 +33,8 @@ def environment_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
             f"{name} has no option {', '.join(unknown)}; its options are {', '.join(names)}"
         )
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    defaults.pop("render_mode", None)
+    for name_of_an_object in ("render_mode", "motion"):
+        defaults.pop(name_of_an_object, None)
     return {**defaults, **specification.kwargs, **options}
 
 

@@ -22,7 +22,7 @@ from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
 from helmsight.eval.records import EpisodeLog, EpisodeRecord, write_atomically
 from helmsight.eval.rollout import EpisodeRunner
-from helmsight.eval.sources import PolicySource, policy_source
+from helmsight.eval.sources import CheckpointSource, PolicySource, policy_source
 from helmsight.eval.statistics import Interval
 
 
@@ -32,6 +32,7 @@ class EvaluationSettings:
 
     checkpoint: a checkpoint or run folder, the name of a registered driver, or a `PolicySource`.
     episodes: how many (0 to n - 1), or which. env_kwargs: options of the environment.
+    motion: what the target is tracked with: a motion model's folder, run or name; None: a bicycle.
     success_videos, failure_videos: how many episodes of each are filmed at most.
     threads: torch threads of each worker; with another number the last digits may differ.
     command: what reproduces this evaluation; by default the command line of this process.
@@ -48,6 +49,7 @@ class EvaluationSettings:
     failure_videos: int = 16
     device: str = "cpu"
     threads: int = 1
+    motion: str | Path | None = None
     command: str | None = None
 
     def __post_init__(self) -> None:
@@ -131,6 +133,7 @@ class RunnerSetup:
     seed: int
     device: str
     threads: int
+    motion: str | Path | None = None
 
     def __call__(self) -> Callable[[Job], Any]:
         torch.set_num_threads(self.threads)
@@ -142,7 +145,11 @@ class RunnerSetup:
         return lambda job: job.run(runner)
 
     def make_environment(self) -> gymnasium.Env:
-        return make_environment(self.env, self.env_kwargs)
+        if self.motion is None:
+            return make_environment(self.env, self.env_kwargs)
+        from helmsight.eval.learned_motion import load_motion
+
+        return make_environment(self.env, {**self.env_kwargs, "motion": load_motion(self.motion)})
 
 
 def _refuse_other_embodiment(policy: Any, world: Any) -> None:
@@ -203,15 +210,19 @@ def evaluation_identity(settings: EvaluationSettings) -> dict[str, Any]:
 
     Neither the place of the checkpoint nor the number of workers or episodes is part of it.
     """
-    policy = {
-        key: value for key, value in settings.source.provenance().items() if key != "checkpoint"
-    }
-    return {
-        "policy": policy,
+    identity = {
+        "policy": _without_place(settings.source.provenance()),
         "env": settings.env,
         "env_kwargs": environment_options(settings.env, settings.env_kwargs),
         "seed": settings.seed,
     }
+    if settings.motion is not None:
+        identity["motion"] = _without_place(CheckpointSource(Path(settings.motion)).provenance())
+    return identity
+
+
+def _without_place(origin: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in origin.items() if key != "checkpoint"}
 
 
 def run_missing_episodes(settings: EvaluationSettings, log: EpisodeLog) -> None:
@@ -246,6 +257,7 @@ def run_on_workers(settings: EvaluationSettings, jobs: Sequence[Any]) -> Iterato
         settings.seed,
         settings.device,
         settings.threads,
+        settings.motion,
     )
     if settings.workers > 1:
         yield from run_jobs(setup, jobs, settings.workers)
@@ -273,6 +285,7 @@ def summarise(
         "seed": settings.seed,
         "simulator": options.get("simulator"),
         "target_source": options.get("target"),
+        "motion": identity.get("motion", "bicycle"),
         "timing": {
             "workers": settings.workers,
             "torch_threads": settings.threads,

@@ -81,7 +81,7 @@ class EpisodeLog:
         identity = json.loads(json.dumps(identity))
         identity_path = self.folder / "evaluation.json"
         if identity_path.exists():
-            _refuse_other(identity_path, identity)
+            refuse_other_settings(identity_path, identity)
         elif self.path.exists():
             raise ValueError(
                 f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
@@ -181,7 +181,8 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(end)
 
 
-def _refuse_other(identity_path: Path, identity: dict[str, Any]) -> None:
+def refuse_other_settings(identity_path: Path, identity: dict[str, Any]) -> None:
+    """Raise ValueError, naming every difference, where the file says something else."""
     try:
         found = json.loads(identity_path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -121,6 +121,8 @@ def _lead(content: ReportContent) -> str:
         facts.append(f"simulator {origin['simulator']}")
     if origin.get("target_source"):
         facts.append(f"target pose {origin['target_source']}")
+    if isinstance(origin.get("motion"), dict):
+        facts.append(f"motion model {str(origin['motion'].get('sha256'))[:12]}")
     facts.append(str(origin.get("time", ""))[:10])
     return f"{' '.join(said)}. {escape(', '.join(fact for fact in facts if fact))}."
 

@@ -1,6 +1,6 @@
 """What every policy answers to, and how one is saved and loaded.
 
-A saved policy is a folder:
+A saved policy, or another model that is trained for a robot, is a folder:
 
     config.json          {"type": "parking", "config": {...}}
     model.safetensors    weights and buffers, loaded strictly
@@ -16,7 +16,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -31,22 +31,23 @@ from helmsight.policies.pretrained import policy_folder
 Observation = Mapping[str, NDArray[Any]]
 Statistics = dict[str, dict[str, list[float]]]
 
-_REGISTRY: dict[str, type[Policy]] = {}
+_REGISTRY: dict[str, type[TrainedModel]] = {}
+Registered = TypeVar("Registered", bound="TrainedModel")
 
 
-def register(name: str) -> Callable[[type[Policy]], type[Policy]]:
-    """Class decorator: makes a policy known to `load_policy` under a name."""
+def register(name: str) -> Callable[[type[Registered]], type[Registered]]:
+    """Class decorator: makes a model known to `load_model` under a name."""
 
-    def add(policy: type[Policy]) -> type[Policy]:
-        policy.type_name = name
-        _REGISTRY[name] = policy
-        return policy
+    def add(model: type[Registered]) -> type[Registered]:
+        model.type_name = name
+        _REGISTRY[name] = model
+        return model
 
     return add
 
 
-class Policy(nn.Module, abc.ABC):
-    """Observation in, chunk of actions out.
+class TrainedModel(nn.Module, abc.ABC):
+    """What is trained on windows of recorded frames, and saved together with its robot.
 
     Subclasses are built from (config dataclass, embodiment, statistics) and say by `input_keys`
     and `window_offsets` what they want to be fed in training.
@@ -60,9 +61,6 @@ class Policy(nn.Module, abc.ABC):
         self.config = config
         self.embodiment = embodiment
         self.statistics = statistics
-        self._queue: deque[Tensor] = deque()
-
-    # Training
 
     @abc.abstractmethod
     def input_keys(self) -> list[str]:
@@ -76,7 +74,24 @@ class Policy(nn.Module, abc.ABC):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its named parts, scalars."""
 
-    # Control
+    def save(self, folder: Path) -> None:
+        """Write the model into `folder`, which is made if it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"type": self.type_name, "config": dataclasses.asdict(self.config)}
+        _write_json(folder / "config.json", config)
+        _write_json(folder / "embodiment.json", self.embodiment.to_dict())
+        _write_json(folder / "statistics.json", self.statistics)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        # Through bytes: safetensors' own files are readable to their owner alone.
+        (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
+
+
+class Policy(TrainedModel):
+    """Observation in, chunk of actions out."""
+
+    def __init__(self, config: Any, embodiment: EmbodimentSpec, statistics: Statistics) -> None:
+        super().__init__(config, embodiment, statistics)
+        self._queue: deque[Tensor] = deque()
 
     @abc.abstractmethod
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
@@ -169,39 +184,35 @@ class Policy(nn.Module, abc.ABC):
                 f"got {values.dtype} {list(values.shape)}"
             )
 
-    # Saving
-
-    def save(self, folder: Path) -> None:
-        """Write the policy into `folder`, which is made if it is not there."""
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"type": self.type_name, "config": dataclasses.asdict(self.config)}
-        _write_json(folder / "config.json", config)
-        _write_json(folder / "embodiment.json", self.embodiment.to_dict())
-        _write_json(folder / "statistics.json", self.statistics)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        # Through bytes: safetensors' own files are readable to their owner alone.
-        (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
-
 
 def load_policy(path: Path | str) -> Policy:
     """Load a policy from its folder, from a run that holds one as `policy/`, or by its name.
 
-    Raises FileNotFoundError when there is none, and ValueError naming the key when the
-    configuration or the weights do not fit.
+    Raises FileNotFoundError when there is none, and ValueError when what is there does not drive,
+    or naming the key when the configuration or the weights do not fit.
     """
+    model = load_model(path)
+    if not isinstance(model, Policy):
+        raise ValueError(f"{path} holds a {model.type_name} model, which drives nothing")
+    return model
+
+
+def load_model(path: Path | str) -> TrainedModel:
+    """`load_policy` for any trained model, whether it drives or not."""
     folder = policy_folder(path)
     saved = json.loads((folder / "config.json").read_text())
-    policy_class = policy_type(saved["type"])
-    config = config_from_dict(policy_class.config_class, saved["config"])
+    model_class = policy_type(saved["type"])
+    config = config_from_dict(model_class.config_class, saved["config"])
     embodiment = EmbodimentSpec.from_dict(json.loads((folder / "embodiment.json").read_text()))
     statistics = json.loads((folder / "statistics.json").read_text())
-    policy = policy_class(config, embodiment, statistics)
-    load_weights(policy, folder / "model.safetensors")
-    return policy.eval()
+    model = model_class(config, embodiment, statistics)
+    load_weights(model, folder / "model.safetensors")
+    return model.eval()
 
 
-def policy_type(name: str) -> type[Policy]:
-    """The registered policy class of that name."""
+def policy_type(name: str) -> type[TrainedModel]:
+    """The registered class of that name."""
+    import helmsight.policies.motion
     import helmsight.policies.parking  # noqa: F401  registers the policies that come along
 
     if name not in _REGISTRY:
@@ -209,13 +220,13 @@ def policy_type(name: str) -> type[Policy]:
     return _REGISTRY[name]
 
 
-def load_weights(policy: nn.Module, file: Path) -> None:
+def load_weights(model: nn.Module, file: Path) -> None:
     """Load weights strictly; a mismatch is a ValueError that names the tensors."""
     try:
         weights = safetensors.torch.load_file(file)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{file} is no readable safetensors file: {error}") from error
-    expected = policy.state_dict()
+    expected = model.state_dict()
     problems = [f"missing tensor {name}" for name in sorted(expected.keys() - weights.keys())]
     problems += [f"unexpected tensor {name}" for name in sorted(weights.keys() - expected.keys())]
     problems += [
@@ -225,7 +236,7 @@ def load_weights(policy: nn.Module, file: Path) -> None:
     ]
     if problems:
         raise ValueError(f"{file} does not fit its configuration: " + "; ".join(problems))
-    policy.load_state_dict(weights)
+    model.load_state_dict(weights)
 
 
 def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:

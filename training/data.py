@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Policy, Statistics
+from helmsight.policies.base import Statistics, TrainedModel
 from helmsight.training.augmentation import Augmentation
 from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
@@ -23,7 +23,7 @@ from helmsight.training.mirroring import Mirroring
 from helmsight.training.settings import TrainingSettings
 from helmsight.training.trainer import TrainingSummary, train_on
 
-MakePolicy = Callable[[EmbodimentSpec, Statistics], Policy]
+MakePolicy = Callable[[EmbodimentSpec, Statistics], TrainedModel]
 
 
 def train(
@@ -114,7 +114,7 @@ class LeRobotTrainingData:
                 yield windows.batch(chosen[start : start + self.settings.batch_size])
 
     def _windows(self, policy: nn.Module, episodes: Sequence[Sequence[int]]) -> list[Windows]:
-        fed = cast(Policy, policy)
+        fed = cast(TrainedModel, policy)
         return [
             Windows(
                 dataset,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.birds_eye import SIZE, BirdsEyeLabeller
+from helmsight.envs.parking.motion_model import MotionModel
 from helmsight.envs.parking.plan_view import draw_scene
 from helmsight.envs.parking.scenario import TEST_EPISODES, Scenario, make_scenario
 from helmsight.envs.parking.simulator import (
@@ -45,6 +46,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     privileged: for teachers and bounds, not for a policy that is to drive.
     target: "tracked" puts the dead-reckoned target pose into the state, "oracle" the true one.
     simulator: a name in `SIMULATORS`.
+    motion: what the target is tracked with, by default a kinematic bicycle. One environment's own.
 
     `reset(options={"episode": index})` chooses the scenario; `{"scenario": Scenario}` gives one of
     any family. Without either, every reset takes the next index of a sequence derived from the
@@ -68,6 +70,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         birds_eye: bool = False,
         target: str = "tracked",
         simulator: str = "mujoco",
+        motion: MotionModel | None = None,
         render_mode: str | None = None,
     ) -> None:
         make_scenario(family, split, 0, approach)  # Refuses unknown names now, not at reset.
@@ -79,6 +82,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.depth = depth
         self.birds_eye = birds_eye
         self.target = target
+        self.motion = motion
         self.render_mode = render_mode
         self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
         self.observation_space: spaces.Dict = self._make_observation_space()  # type: ignore[assignment]
@@ -139,7 +143,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._labeller = BirdsEyeLabeller(scenario)
         self._task = ParkingTask(scenario)
         self._reading = self._simulator.sensors()
-        self._tracker = TargetTracker(self._true_target(), self._reading)
+        self._tracker = TargetTracker(self._true_target(), self._reading, self.motion)
         self._ended = False
         return self._info()
 
@@ -155,7 +159,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         simulator = self._running()
         simulator.step(command)
         self._reading = simulator.sensors()
-        self._tracker.update(self._reading)
+        self._tracker.update(command, self._reading)
         task = self._task
         outcome = task.update(command, simulator.vehicle_state(), simulator.collision())
         info = self._info()
@@ -196,6 +200,12 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     def sensor_reading(self) -> SensorReading:
         """The sensors' reading of this control period."""
         return self._reading
+
+    @property
+    def target_tracker(self) -> TargetTracker:
+        """What follows the target by the car's own sensors, and how sure it is."""
+        self._running()
+        return self._tracker
 
     # ---- Parts ----
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.parking.birds_eye import CELL, RANGE, SIZE, BirdsEyeLabeller
+from helmsight.envs.parking.motion_model import bicycle_motion
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import (
     CameraFrames,
@@ -20,7 +21,6 @@ from helmsight.envs.parking.simulator import (
     VehicleCommand,
     VehicleState,
 )
-from helmsight.envs.parking.target_tracker import bicycle_motion
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD, EGO
 from helmsight.envs.spec import CameraSpec
 

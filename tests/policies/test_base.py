@@ -80,7 +80,7 @@ def test_a_run_folder_loads_like_the_policy_in_it(saved: Path) -> None:
 
 def test_a_folder_without_a_policy_says_what_is_missing(saved: Path) -> None:
     (saved / "statistics.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"statistics\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"statistics\.json missing"):
         load_policy(saved)
 
 
