@@ -1,0 +1,96 @@
+"""From a map of what was seen to a goal in the slot and a path into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.footprint import ClearanceField
+from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar
+from helmsight.envs.parking.expert.path import Path
+
+Floats = NDArray[np.float64]
+
+# The frame of the map is the target's, so a car that stands perfectly in the slot stands here.
+SLOT = Pose(0.0, 0.0, 0.0)
+_SHIFT_STEP = 0.05
+_LAST_STRETCH = np.arange(0.0, 2.01, 0.25)  # metres out of the slot
+# A metre of shift is paid for by a third of a metre of missing clearance, so that it goes to the
+# middle between two neighbours where there is too little room for both, and no farther.
+_MISSING_CLEARANCE_COST = 3.0
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """What a plan keeps to.
+
+    margins: least clearance in m of a plan; the next is tried where no plan is found. expansions:
+    nodes that the search may expand for each. goal_clearance: what the goal keeps from neighbours
+    where shifting it by max_lateral_shift and max_longitudinal_shift (m) can give it that.
+    """
+
+    margins: tuple[float, ...] = (0.2, 0.1, 0.03)
+    expansions: tuple[int, ...] = (2500, 4000, 6000)
+    goal_clearance: float = 0.3
+    max_lateral_shift: float = 0.4
+    max_longitudinal_shift: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not self.margins or len(self.margins) != len(self.expansions):
+            raise ValueError(
+                "the planner needs as many expansions as margins, one at least; got "
+                f"{self.margins} and {self.expansions}"
+            )
+        if min(self.expansions) < 1:
+            raise ValueError(f"expansions must be 1 or more, got {self.expansions}")
+
+
+class Plan(NamedTuple):
+    """A path to a goal in the map's frame, and the margin that it keeps."""
+
+    path: Path
+    goal: Pose
+    margin: float
+
+
+class ModularPlanner:
+    """Plans in the target's frame. `direction`: 1 to enter the slot forwards, -1 in reverse."""
+
+    def __init__(self, config: PlannerConfig, direction: int) -> None:
+        self.config = config
+        self.direction = direction
+
+    def goal(self, field: ClearanceField) -> Pose:
+        """Where in the slot to park: its middle, or as little aside as neighbours ask for."""
+        config = self.config
+        along = _steps(config.max_longitudinal_shift)
+        across = _steps(config.max_lateral_shift)
+        x, y = (grid.ravel() for grid in np.meshgrid(along, across, indexing="ij"))
+        poses = np.zeros((x.size, _LAST_STRETCH.size, 3))
+        poses[..., 0] = x[:, None] - self.direction * _LAST_STRETCH
+        poses[..., 1] = y[:, None]
+        clearance = field.clearance(poses).min(axis=1)
+        missing = np.maximum(config.goal_clearance - clearance, 0.0)
+        best = int(np.argmin(np.hypot(x, y) + _MISSING_CLEARANCE_COST * missing))
+        return Pose(float(x[best]), float(y[best]), 0.0)
+
+    def plan(self, field: ClearanceField, car: Pose, rolling: int) -> Plan | None:
+        """A plan from the car's pose, or None. `rolling`: direction of motion, 0 at rest."""
+        goal = self.goal(field)
+        ends = Ends(car, rolling, goal, self.direction)
+        for margin, expansions in zip(self.config.margins, self.config.expansions, strict=True):
+            path = HybridAStar(field, ends, margin).plan(expansions)
+            if path is not None:
+                return Plan(path, goal, margin)
+        return None
+
+
+def _steps(most: float) -> Floats:
+    """Shifts from -most to most, the smallest first, so that ties keep to the middle."""
+    count = round(most / _SHIFT_STEP)
+    shifts = _SHIFT_STEP * np.arange(-count, count + 1)
+    return np.asarray(shifts[np.argsort(np.abs(shifts), kind="stable")])
