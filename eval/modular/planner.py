@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class PlannerConfig:
     margins: least clearance in m of a plan; the next is tried where no plan is found. expansions:
     nodes that the search may expand for each. goal_clearance: what the goal keeps from neighbours
     where shifting it by max_lateral_shift and max_longitudinal_shift (m) can give it that.
+    goal_distance (m), goal_yaw (deg): a car that stands so close to its goal has arrived.
     """
 
     margins: tuple[float, ...] = (0.2, 0.1, 0.03)
@@ -38,6 +40,8 @@ class PlannerConfig:
     goal_clearance: float = 0.3
     max_lateral_shift: float = 0.4
     max_longitudinal_shift: float = 0.2
+    goal_distance: float = 0.25
+    goal_yaw: float = 3.0
 
     def __post_init__(self) -> None:
         if not self.margins or len(self.margins) != len(self.expansions):
@@ -66,21 +70,39 @@ class ModularPlanner:
 
     def goal(self, field: ClearanceField) -> Pose:
         """Where in the slot to park: its middle, or as little aside as neighbours ask for."""
-        config = self.config
-        along = _steps(config.max_longitudinal_shift)
-        across = _steps(config.max_lateral_shift)
+        along = _steps(self.config.max_longitudinal_shift)
+        across = _steps(self.config.max_lateral_shift)
         x, y = (grid.ravel() for grid in np.meshgrid(along, across, indexing="ij"))
+        best = int(np.argmin(self._goal_costs(field, x, y)))
+        return Pose(float(x[best]), float(y[best]), 0.0)
+
+    def regret(self, field: ClearanceField, goal: Pose) -> float:
+        """How much worse than the best a goal has become with what is known now, in metres."""
+        best = self.goal(field)
+        x, y = np.array([goal.x, best.x]), np.array([goal.y, best.y])
+        costs = self._goal_costs(field, x, y)
+        return float(costs[0] - costs[1])
+
+    def arrived(self, goal: Pose, car: Pose) -> bool:
+        """Whether a car is close enough to its goal to stay there."""
+        error = goal.relative(car)
+        near = math.hypot(error.x, error.y) <= self.config.goal_distance
+        return near and abs(error.yaw) <= math.radians(self.config.goal_yaw)
+
+    def _goal_costs(self, field: ClearanceField, x: Floats, y: Floats) -> Floats:
+        """Shift plus weighted missing clearance [N] of goals at x [N], y [N] in the slot."""
         poses = np.zeros((x.size, _LAST_STRETCH.size, 3))
         poses[..., 0] = x[:, None] - self.direction * _LAST_STRETCH
         poses[..., 1] = y[:, None]
         clearance = field.clearance(poses).min(axis=1)
-        missing = np.maximum(config.goal_clearance - clearance, 0.0)
-        best = int(np.argmin(np.hypot(x, y) + _MISSING_CLEARANCE_COST * missing))
-        return Pose(float(x[best]), float(y[best]), 0.0)
+        missing = np.maximum(self.config.goal_clearance - clearance, 0.0)
+        return np.asarray(np.hypot(x, y) + _MISSING_CLEARANCE_COST * missing)
 
     def plan(self, field: ClearanceField, car: Pose, rolling: int) -> Plan | None:
         """A plan from the car's pose, or None. `rolling`: direction of motion, 0 at rest."""
         goal = self.goal(field)
+        if self.arrived(goal, car):
+            return Plan(Path(car, []), goal, self.config.margins[0])
         ends = Ends(car, rolling, goal, self.direction)
         for margin, expansions in zip(self.config.margins, self.config.expansions, strict=True):
             path = HybridAStar(field, ends, margin).plan(expansions)

@@ -36,10 +36,10 @@ class ReplanConfig:
     The map along the rest of the path is looked at every `check_every` control periods. A path is
     blocked where its clearance has become less than blocked_clearance and less by lost_clearance
     (m) than it was when planned. off_path_distance (m), off_path_yaw (deg): tracking error.
-    goal_moved: m between the goal of the path and the one that the map now asks for, looked at
-    while more than goal_moved_until metres are left to drive. pause: control periods that a plan
-    is kept at least, unless it is blocked. goal_distance (m), goal_yaw (deg): how well the car must
-    stand at the end. retry_every: control periods between two tries while no path is found.
+    goal_regret: metres by which the goal of the path has become worse than the best one, looked at
+    while more than goal_final metres are left to drive. pause: control periods that a plan is kept
+    at least, unless it is blocked. look_first: pictures taken before the first plan. retry_every:
+    control periods between two tries while no path is found.
     """
 
     check_every: int = 3
@@ -47,15 +47,14 @@ class ReplanConfig:
     lost_clearance: float = 0.08
     off_path_distance: float = 0.3
     off_path_yaw: float = 12.0
-    goal_moved: float = 0.1
-    goal_moved_until: float = 1.5
+    goal_regret: float = 0.2
+    goal_final: float = 1.5
     pause: int = 10
-    goal_distance: float = 0.25
-    goal_yaw: float = 3.0
+    look_first: int = 3
     retry_every: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("check_every", "pause", "retry_every"):
+        for name in ("check_every", "pause", "look_first", "retry_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
@@ -90,7 +89,7 @@ class ModularPolicy:
         self._tracker: PathTracker | None = None
         self._planned_clearance = np.zeros(0, np.float32)
         self._since_plan = 0
-        self._until_retry = 0
+        self._until_plan = self.config.replan.look_first
         self._car = Pose(0.0, 0.0, 0.0)
         self.plans_made = 0
 
@@ -121,8 +120,8 @@ class ModularPolicy:
 
     def _act(self, planner: ModularPlanner, state: VehicleState) -> VehicleCommand:
         self._since_plan += 1
-        self._until_retry = max(self._until_retry - 1, 0)
-        if self._until_retry == 0 and self._must_plan(planner, state):
+        self._until_plan = max(self._until_plan - 1, 0)
+        if self._until_plan == 0 and self._must_plan(planner, state):
             self._make_plan(planner, state)
         if self._tracker is None or self._tracker.finished:
             return _hold(planner.direction)
@@ -133,18 +132,24 @@ class ModularPolicy:
         tracker, plan, rules = self._tracker, self._plan, self.config.replan
         if tracker is None or plan is None:
             return True
+        kept_long = self._since_plan >= rules.pause
         if tracker.finished:
-            parked = _near(plan.goal, state.pose, rules.goal_distance, rules.goal_yaw)
-            return not parked and abs(state.speed) < _STANDING_SPEED
+            arrived = planner.arrived(plan.goal, state.pose)
+            return kept_long and not arrived and abs(state.speed) < _STANDING_SPEED
         if self._since_plan % rules.check_every == 0:
             clearances = self._map.clearances()
             if self._blocked(tracker, clearances):
                 return True
-            if self._since_plan >= rules.pause and self._goal_moved(planner, clearances):
+            unfinished = kept_long and self._left() > rules.goal_final
+            if unfinished and planner.regret(clearances, plan.goal) > rules.goal_regret:
                 return True
         off_path = abs(tracker.lateral_error) > rules.off_path_distance
         turned_off = abs(tracker.heading_error) > math.radians(rules.off_path_yaw)
-        return self._since_plan >= rules.pause and (off_path or turned_off)
+        return kept_long and (off_path or turned_off)
+
+    def _left(self) -> float:
+        """Metres of the path that are still to be driven."""
+        return 0.0 if self._tracker is None else 0.05 * len(self._tracker.remaining_poses())
 
     def _blocked(self, tracker: PathTracker, clearances: ClearanceField) -> bool:
         """Whether something has turned up on the rest of the path."""
@@ -156,15 +161,6 @@ class ModularPolicy:
         lost = planned - now > rules.lost_clearance
         return bool(((now < rules.blocked_clearance) & lost).any())
 
-    def _goal_moved(self, planner: ModularPlanner, clearances: ClearanceField) -> bool:
-        """Whether the map asks for another place in the slot, with room left to correct it."""
-        assert self._plan is not None and self._tracker is not None
-        rules = self.config.replan
-        left = 0.05 * len(self._tracker.remaining_poses())
-        goal, current = planner.goal(clearances), self._plan.goal
-        moved = math.hypot(goal.x - current.x, goal.y - current.y)
-        return moved > rules.goal_moved and left > rules.goal_moved_until
-
     def _make_plan(self, planner: ModularPlanner, state: VehicleState) -> None:
         """Plan with the map as it is now; without a path the car brakes until the next try."""
         clearances = self._map.clearances()
@@ -173,7 +169,7 @@ class ModularPolicy:
         self._since_plan = 0
         if self._plan is None:
             self._tracker = None
-            self._until_retry = self.config.replan.retry_every
+            self._until_plan = self.config.replan.retry_every
             return
         self.plans_made += 1
         self._tracker = PathTracker(self._plan.path)
@@ -200,12 +196,6 @@ def _entry_direction(task: str) -> int:
         said = " or ".join(map(repr, directions))
         raise ValueError(f"the modular driver parks: its task must be {said}, got {task!r}")
     return directions[task]
-
-
-def _near(goal: Pose, pose: Pose, distance: float, yaw_degrees: float) -> bool:
-    error = goal.relative(pose)
-    near = math.hypot(error.x, error.y) <= distance
-    return near and abs(error.yaw) <= math.radians(yaw_degrees)
 
 
 def _hold(direction: int, steer: float = 0.0) -> VehicleCommand:

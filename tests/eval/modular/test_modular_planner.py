@@ -58,6 +58,12 @@ def test_the_goal_does_not_move_farther_than_allowed():
     assert goal.y == pytest.approx(-0.2)
 
 
+def test_a_goal_is_regretted_once_a_neighbour_turns_up_beside_it():
+    middle = planner().goal(field())
+    assert planner().regret(field(), middle) == 0.0
+    assert planner().regret(field(car_beside(1.1)), middle) > 0.2
+
+
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_plan_ends_in_the_goal_in_the_gear_of_the_entry(direction):
     obstacles = field(car_beside(1.6), car_beside(-1.6))

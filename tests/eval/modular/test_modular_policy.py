@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import helmsight.envs  # noqa: F401  registers the environment
+from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import STATE
 from helmsight.eval.modular.perception import LABEL_KEY, LabelPerception
 from helmsight.eval.modular.policy import ModularConfig, ModularPolicy, ReplanConfig
@@ -15,7 +16,9 @@ REVERSE = "Reverse into the target slot and stop."
 
 
 def policy(**replan):
-    return ModularPolicy(LabelPerception(), ModularConfig(replan=ReplanConfig(**replan)))
+    """A driver that plans at its first look, unless another number is given."""
+    config = ModularConfig(replan=ReplanConfig(**{"look_first": 1} | replan))
+    return ModularPolicy(LabelPerception(), config)
 
 
 def environment(**options):
@@ -31,7 +34,7 @@ class Remembering(ModularPolicy):
     """Keeps what it was shown and what it answered."""
 
     def __init__(self):
-        super().__init__(LabelPerception(), ModularConfig())
+        super().__init__(LabelPerception(), ModularConfig(replan=ReplanConfig(look_first=1)))
         self.shown, self.answered = [], []
 
     def select_action(self, observation):
@@ -96,6 +99,29 @@ def test_after_a_reset_nothing_of_the_last_episode_is_left():
 
 def test_it_looks_at_the_label_and_the_state_only():
     assert policy().observation_keys() == [LABEL_KEY, "observation.state"]
+
+
+def test_it_looks_before_it_plans_and_holds_the_brake_meanwhile():
+    driver = policy(look_first=3)
+    actions = [driver.select_action(shown()) for _ in range(2)]
+    assert all(action[0, 0] < 0.0 for action in actions)
+    assert driver.plans_made == 0
+    driver.select_action(shown())
+    assert driver.plans_made == 1
+
+
+def test_neighbours_seen_later_move_the_goal():
+    driver = policy()
+    for _ in range(3):
+        driver.select_action(shown())
+    label = np.zeros((200, 200), np.uint8)
+    # The target is 6 m behind and 7 m to the left; its left side is ahead of the car's middle.
+    left = Pose(-6.0, 7.0, -1.5708).transform(Pose(1.4, 2.05, 0.0))
+    row, column = round((10.0 - left.x) / 0.1), round((10.0 - left.y) / 0.1)
+    label[row - 9 : row + 10, column - 23 : column + 23] = 1
+    for _ in range(12):
+        driver.select_action(shown(label))
+    assert driver.plans_made == 2
 
 
 def test_without_a_path_it_brakes_and_tries_again_later(monkeypatch):
