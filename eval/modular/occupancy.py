@@ -1,9 +1,11 @@
 """What was seen to stand where, gathered over time in the frame of the target slot.
 
-Log odds of occupancy in a grid of cells (Moravec & Elfes 1985; Thrun et al. 2005, chapter 9). The
-frame is the tracked target's: its origin is the rear axle of the parked car, x points to its front.
-It stays with the lot as far as the target is tracked well, so what leaves the field of view is not
-forgotten, and what is seen anew moves with the tracker's drift, not against it.
+Each cell holds the average of the probabilities with which pictures showed it occupied, the last
+ones weighing most. Averaged, not multiplied as in a Bayesian grid (Moravec & Elfes 1985): pictures
+0.1 s apart err alike, and what is faint but stays, as a box at 5 m, must not be ruled out by being
+seen faintly often. The frame is the tracked target's: its origin is the rear axle of the parked
+car, x points to its front. It stays with the lot as far as the target is tracked well, so what
+leaves the field of view is not forgotten, and what is seen anew moves with the tracker's drift.
 """
 
 from __future__ import annotations
@@ -19,34 +21,24 @@ from helmsight.envs.parking.birds_eye import RANGE
 from helmsight.envs.parking.expert.footprint import GridClearance
 from helmsight.envs.parking.vehicle import EGO
 
-_SURE = 1e-3  # probabilities are kept so far from 0 and 1
-
 
 @dataclass(frozen=True)
 class OccupancyConfig:
     """How pictures become a map.
 
-    half_extent, cell: of the map about the target, in metres. weight: share of a picture's log odds
-    that counts, because pictures 0.1 s apart are hardly independent. most: bound of a cell's log
-    odds; the smaller, the faster the map follows what is seen. threshold: probability from which on
-    a cell is occupied; above a half, so that what was never seen is free.
+    half_extent, cell: of the map about the target, in metres. newest: weight of the newest picture
+    in a cell's average, once it was seen often; the larger, the faster the map follows.
     """
 
     half_extent: float = 20.0
     cell: float = 0.1
-    weight: float = 0.5
-    most: float = 3.0
-    threshold: float = 0.6
+    newest: float = 0.08
 
     def __post_init__(self) -> None:
         if not (self.half_extent > 0.0 and 0.0 < self.cell < self.half_extent):
             raise ValueError(f"the map needs 0 < cell < half_extent, got {self}")
-        if not (self.weight > 0.0 and self.most > 0.0):
-            raise ValueError(f"weight and most must be above 0, got {self}")
-        if not 0.5 < self.threshold < 1.0:
-            raise ValueError(f"threshold must lie between 0.5 and 1, got {self.threshold}")
-        if _log_odds(self.threshold) >= self.most:
-            raise ValueError(f"no cell could reach the threshold with log odds bound to {self}")
+        if not 0.0 < self.newest <= 1.0:
+            raise ValueError(f"newest must be above 0 and at most 1, got {self.newest}")
 
 
 class OccupancyGrid:
@@ -55,7 +47,8 @@ class OccupancyGrid:
     def __init__(self, config: OccupancyConfig) -> None:
         self.config = config
         self._cells = round(2.0 * config.half_extent / config.cell)
-        self._log_odds = np.zeros((self._cells, self._cells), np.float32)
+        self._probability = np.zeros((self._cells, self._cells), np.float32)
+        self._pictures = np.zeros((self._cells, self._cells), np.float32)
 
     def add(self, probability: NDArray[np.float32], car: Pose) -> None:
         """Take in how probably the cells around the car are occupied.
@@ -64,31 +57,32 @@ class OccupancyGrid:
         farthest left. car: the rear axle's pose in the target's frame. The ground under the car is
         free: it stands there.
         """
-        size = (self._cells, self._cells)
-        seen = self.config.weight * _log_odds(np.asarray(probability, np.float32))
-        transform = self._picture_to_map(len(probability), car)[:2]
-        self._log_odds += cv2.warpAffine(seen, transform, size, flags=cv2.INTER_LINEAR)
-        np.clip(self._log_odds, -self.config.most, self.config.most, out=self._log_odds)
+        picture = np.asarray(probability, np.float32)
+        transform, size = self._picture_to_map(len(picture), car)[:2], self._probability.shape
+        # The share of a cell that the picture covers fades over its edge.
+        covered = cv2.warpAffine(np.ones_like(picture), transform, size, flags=cv2.INTER_LINEAR)
+        shown = cv2.warpAffine(picture, transform, size, flags=cv2.INTER_LINEAR)
+        self._pictures += covered
+        weight = 1.0 / np.clip(self._pictures, 1.0, 1.0 / self.config.newest)
+        self._probability += weight * (shown - covered * self._probability)
         body = self._to_cells(EGO.footprint(car).corners())
-        under = np.round(body * 16.0).astype(np.int32)
-        cv2.fillConvexPoly(self._log_odds, under, -self.config.most, shift=4)
+        cv2.fillConvexPoly(self._probability, np.round(body * 16.0).astype(np.int32), 0.0, shift=4)
 
-    def occupied(self) -> NDArray[np.bool_]:
-        """Which cells [rows along y, columns along x] are taken to be occupied."""
-        return np.asarray(self._log_odds >= _log_odds(self.config.threshold))
+    def occupied(self, threshold: float) -> NDArray[np.bool_]:
+        """Cells [rows along y, columns along x] that are occupied with at least a probability."""
+        return np.asarray(self._probability >= threshold)
 
-    def clearances(self) -> GridClearance:
-        """Clearance of the car's body from what is occupied now, for poses in the map's frame."""
-        free = np.asarray(~self.occupied(), np.uint8)
+    def clearances(self, threshold: float) -> GridClearance:
+        """Clearance of the car's body from what is `occupied`, for poses in the map's frame."""
+        free = np.asarray(~self.occupied(threshold), np.uint8)
         corner = np.full(2, -self.config.half_extent)
         return GridClearance(free, corner, self.config.cell)
 
-    def around(self, car: Pose, size: int) -> NDArray[np.uint8]:
-        """The map as seen from the car: [size, size] over +-10 m, 1 where occupied."""
-        occupied = self.occupied().astype(np.uint8)
+    def around(self, car: Pose, size: int) -> NDArray[np.float32]:
+        """The map as seen from the car: probabilities [size, size] over +-10 m."""
         transform = self._picture_to_map(size, car)[:2]
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(occupied, transform, (size, size), flags=flags))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(self._probability, transform, (size, size), flags=flags))
 
     def _to_cells(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points [..., 2] in metres as (column, row), whole numbers at the middles of cells."""
@@ -105,8 +99,3 @@ class OccupancyGrid:
         shift = half_extent / cell - 0.5
         to_cells = np.array([[1.0 / cell, 0.0, shift], [0.0, 1.0 / cell, shift], [0.0, 0.0, 1.0]])
         return np.asarray(to_cells @ to_target @ to_vehicle)
-
-
-def _log_odds(probability: NDArray[np.float32] | float) -> NDArray[np.float32]:
-    bounded = np.clip(probability, _SURE, 1.0 - _SURE)
-    return np.asarray(np.log(bounded / (1.0 - bounded)), np.float32)

@@ -13,6 +13,7 @@ from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.expert.footprint import ClearanceField
 from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar
 from helmsight.envs.parking.expert.path import Path
+from helmsight.eval.modular.occupancy import OccupancyGrid
 
 Floats = NDArray[np.float64]
 
@@ -29,14 +30,17 @@ _MISSING_CLEARANCE_COST = 3.0
 class PlannerConfig:
     """What a plan keeps to.
 
-    margins: least clearance in m of a plan; the next is tried where no plan is found. expansions:
-    nodes that the search may expand for each. goal_clearance: what the goal keeps from neighbours
-    where shifting it by max_lateral_shift and max_longitudinal_shift (m) can give it that.
-    goal_distance (m), goal_yaw (deg): a car that stands so close to its goal has arrived.
+    thresholds, margins, expansions: attempts, the next where one finds no plan. A cell is taken to
+    be occupied from the threshold's probability on, so the first attempts keep away from what is
+    only suspected; margins: least clearance in m; expansions: nodes that the search may expand.
+    goal_clearance: what the goal keeps from neighbours where shifting it by max_lateral_shift and
+    max_longitudinal_shift (m) can give it that. goal_distance (m), goal_yaw (deg): a car that
+    stands so close to its goal has arrived.
     """
 
+    thresholds: tuple[float, ...] = (0.1, 0.25, 0.5)
     margins: tuple[float, ...] = (0.2, 0.1, 0.03)
-    expansions: tuple[int, ...] = (2500, 4000, 6000)
+    expansions: tuple[int, ...] = (2500, 3000, 6000)
     goal_clearance: float = 0.3
     max_lateral_shift: float = 0.4
     max_longitudinal_shift: float = 0.2
@@ -44,20 +48,23 @@ class PlannerConfig:
     goal_yaw: float = 3.0
 
     def __post_init__(self) -> None:
-        if not self.margins or len(self.margins) != len(self.expansions):
+        if not len(self.thresholds) == len(self.margins) == len(self.expansions) >= 1:
             raise ValueError(
-                "the planner needs as many expansions as margins, one at least; got "
-                f"{self.margins} and {self.expansions}"
+                "an attempt needs a threshold, a margin and a number of expansions; got "
+                f"{self.thresholds}, {self.margins} and {self.expansions}"
             )
+        if not all(0.0 < threshold < 1.0 for threshold in self.thresholds):
+            raise ValueError(f"thresholds must lie between 0 and 1, got {self.thresholds}")
         if min(self.expansions) < 1:
             raise ValueError(f"expansions must be 1 or more, got {self.expansions}")
 
 
 class Plan(NamedTuple):
-    """A path to a goal in the map's frame, and the margin that it keeps."""
+    """A path to a goal in the map's frame, and the threshold and margin that it was found with."""
 
     path: Path
     goal: Pose
+    threshold: float
     margin: float
 
 
@@ -98,16 +105,20 @@ class ModularPlanner:
         missing = np.maximum(self.config.goal_clearance - clearance, 0.0)
         return np.asarray(np.hypot(x, y) + _MISSING_CLEARANCE_COST * missing)
 
-    def plan(self, field: ClearanceField, car: Pose, rolling: int) -> Plan | None:
+    def plan(self, occupancy: OccupancyGrid, car: Pose, rolling: int) -> Plan | None:
         """A plan from the car's pose, or None. `rolling`: direction of motion, 0 at rest."""
-        goal = self.goal(field)
-        if self.arrived(goal, car):
-            return Plan(Path(car, []), goal, self.config.margins[0])
-        ends = Ends(car, rolling, goal, self.direction)
-        for margin, expansions in zip(self.config.margins, self.config.expansions, strict=True):
+        config = self.config
+        for threshold, margin, expansions in zip(
+            config.thresholds, config.margins, config.expansions, strict=True
+        ):
+            field = occupancy.clearances(threshold)
+            goal = self.goal(field)
+            if self.arrived(goal, car):
+                return Plan(Path(car, []), goal, threshold, margin)
+            ends = Ends(car, rolling, goal, self.direction)
             path = HybridAStar(field, ends, margin).plan(expansions)
             if path is not None:
-                return Plan(path, goal, margin)
+                return Plan(path, goal, threshold, margin)
         return None
 
 

@@ -110,11 +110,14 @@ class ModularPolicy:
         return torch.tensor([values], dtype=torch.float32)
 
     def diagnostics(self) -> dict[str, NDArray[Any]]:
-        """The map around the car ("birds_eye") and the rest of the path ("waypoints")."""
+        """What counts as occupied around the car ("birds_eye") and the path ahead ("waypoints")."""
         rest = np.zeros((0, 3)) if self._tracker is None else self._tracker.remaining_poses()
         ahead = [self._car.relative(Pose(*pose)) for pose in rest[::_WAYPOINT_SPACING].tolist()]
+        plan, thresholds = self._plan, self.config.planner.thresholds
+        threshold = thresholds[-1] if plan is None else plan.threshold
+        seen = self._map.around(self._car, SEMANTIC_SIZE)
         return {
-            "birds_eye": self._map.around(self._car, SEMANTIC_SIZE),
+            "birds_eye": np.asarray(seen >= threshold, np.uint8),
             "waypoints": np.array(ahead, np.float32).reshape(-1, 3),
         }
 
@@ -137,7 +140,7 @@ class ModularPolicy:
             arrived = planner.arrived(plan.goal, state.pose)
             return kept_long and not arrived and abs(state.speed) < _STANDING_SPEED
         if self._since_plan % rules.check_every == 0:
-            clearances = self._map.clearances()
+            clearances = self._map.clearances(plan.threshold)
             if self._blocked(tracker, clearances):
                 return True
             unfinished = kept_long and self._left() > rules.goal_final
@@ -163,9 +166,8 @@ class ModularPolicy:
 
     def _make_plan(self, planner: ModularPlanner, state: VehicleState) -> None:
         """Plan with the map as it is now; without a path the car brakes until the next try."""
-        clearances = self._map.clearances()
         rolling = int(np.sign(state.speed)) if abs(state.speed) > _ROLLING_SPEED else 0
-        self._plan = planner.plan(clearances, state.pose, rolling)
+        self._plan = planner.plan(self._map, state.pose, rolling)
         self._since_plan = 0
         if self._plan is None:
             self._tracker = None
@@ -173,6 +175,7 @@ class ModularPolicy:
             return
         self.plans_made += 1
         self._tracker = PathTracker(self._plan.path)
+        clearances = self._map.clearances(self._plan.threshold)
         self._planned_clearance = clearances.clearance(self._tracker.remaining_poses())
 
 
