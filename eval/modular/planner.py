@@ -38,9 +38,9 @@ class PlannerConfig:
     stands so close to its goal has arrived.
     """
 
-    thresholds: tuple[float, ...] = (0.1, 0.25, 0.5)
-    margins: tuple[float, ...] = (0.2, 0.1, 0.03)
-    expansions: tuple[int, ...] = (2500, 3000, 6000)
+    thresholds: tuple[float, ...] = (0.1, 0.1, 0.25, 0.5, 0.8)
+    margins: tuple[float, ...] = (0.2, 0.05, 0.1, 0.03, 0.0)
+    expansions: tuple[int, ...] = (2000, 2000, 2000, 2500, 4000)
     goal_clearance: float = 0.3
     max_lateral_shift: float = 0.4
     max_longitudinal_shift: float = 0.2

@@ -26,23 +26,25 @@ _BRAKE = -0.4
 # From this measured speed on (m/s) the car's motion decides in which gear a plan starts.
 _ROLLING_SPEED = 0.1
 _STANDING_SPEED = 0.06
-_WAYPOINT_SPACING = 20  # samples of 0.05 m
+_SAMPLE_SPACING = 0.05  # m between the samples of a path
+_WAYPOINT_SPACING = 20  # samples
 
 
 @dataclass(frozen=True)
 class ReplanConfig:
     """When a plan is given up for a new one.
 
-    The map along the rest of the path is looked at every `check_every` control periods. A path is
-    blocked where its clearance has become less than blocked_clearance and less by lost_clearance
-    (m) than it was when planned. off_path_distance (m), off_path_yaw (deg): tracking error.
-    goal_regret: metres by which the goal of the path has become worse than the best one, looked at
-    while more than goal_final metres are left to drive. pause: control periods that a plan is kept
-    at least, unless it is blocked. look_first: pictures taken before the first plan. retry_every:
-    control periods between two tries while no path is found.
+    The map along the next look_ahead metres is looked at every `check_every` control periods. A
+    path is blocked where its clearance has become less than blocked_clearance and less by
+    lost_clearance (m) than it was when planned. off_path_distance (m), off_path_yaw (deg):
+    tracking error. goal_regret: metres by which the goal of the path has become worse than the best
+    one, looked at while more than goal_final metres are left to drive. pause: control periods that
+    a plan is kept at least, unless it is blocked. look_first: pictures taken before the first plan.
+    retry_every: control periods between two tries while no path is found.
     """
 
     check_every: int = 3
+    look_ahead: float = 5.0
     blocked_clearance: float = 0.08
     lost_clearance: float = 0.08
     off_path_distance: float = 0.3
@@ -152,15 +154,18 @@ class ModularPolicy:
 
     def _left(self) -> float:
         """Metres of the path that are still to be driven."""
-        return 0.0 if self._tracker is None else 0.05 * len(self._tracker.remaining_poses())
+        return (
+            0.0 if self._tracker is None else _SAMPLE_SPACING * len(self._tracker.remaining_poses())
+        )
 
     def _blocked(self, tracker: PathTracker, clearances: ClearanceField) -> bool:
-        """Whether something has turned up on the rest of the path."""
-        rest = tracker.remaining_poses()
+        """Whether something has turned up on the path ahead."""
+        rules, rest = self.config.replan, tracker.remaining_poses()
         if len(rest) == 0:
             return False
-        now, planned = clearances.clearance(rest), self._planned_clearance[-len(rest) :]
-        rules = self.config.replan
+        samples = math.ceil(rules.look_ahead / _SAMPLE_SPACING)
+        planned = self._planned_clearance[-len(rest) :][:samples]
+        now = clearances.clearance(rest[:samples])
         lost = planned - now > rules.lost_clearance
         return bool(((now < rules.blocked_clearance) & lost).any())
 

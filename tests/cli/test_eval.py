@@ -15,12 +15,12 @@ def evaluated(out, *words):
 
 
 def test_the_modular_driver_is_evaluated_with_the_options_that_were_given(tmp_path, capsys):
-    words = ["policy=modular", "checkpoint=label", "policy.occupancy.threshold=0.7"]
+    words = ["policy=modular", "checkpoint=label", "policy.planner.goal_clearance=0.4"]
     summary = evaluated(tmp_path, *words)
     assert summary["metrics"]["TSR"]["value"] == 100.0
     origin = summary["provenance"]
     assert (origin["policy"], origin["perception"]) == ("modular", "true label")
-    assert origin["config"]["occupancy"]["threshold"] == 0.7
+    assert origin["config"]["planner"]["goal_clearance"] == 0.4
     assert origin["env_kwargs"]["birds_eye"] is True
 
 
@@ -32,7 +32,7 @@ def test_a_driver_by_name_is_evaluated_as_before(tmp_path, capsys):
     ("word", "said"),
     [
         ("policy.planer.margins=[0.1]", "did you mean"),
-        ("policy.planner.margins=[0.1]", "as many expansions as margins"),
+        ("policy.planner.margins=[0.1]", "an attempt needs"),
         ("policy=modulr", "modular"),
     ],
 )

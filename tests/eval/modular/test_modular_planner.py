@@ -9,16 +9,30 @@ CELL, REACH = 0.1, 20.0
 IN_THE_AISLE = Pose(7.0, 6.0, 1.5708)
 
 
+class Boxes:
+    """A map of boxes (x from, x to, y from, y to) in the target's frame, each with a probability.
+
+    Answers as an `OccupancyGrid` does.
+    """
+
+    def __init__(self, *boxes, probability=1.0):
+        size = round(2.0 * REACH / CELL)
+        self.probability = np.zeros((size, size))
+        for x0, x1, y0, y1 in boxes:
+            rows, columns = (
+                slice(*(round((value + REACH) / CELL) for value in pair))
+                for pair in ((y0, y1), (x0, x1))
+            )
+            self.probability[rows, columns] = probability
+
+    def clearances(self, threshold):
+        free = (self.probability < threshold).astype(np.uint8)
+        return GridClearance(free, np.full(2, -REACH), CELL)
+
+
 def field(*boxes):
-    """Clearances about boxes (x from, x to, y from, y to) in the target's frame."""
-    size = round(2.0 * REACH / CELL)
-    free = np.ones((size, size), np.uint8)
-    for x0, x1, y0, y1 in boxes:
-        columns, rows = (
-            slice(*(round((v + REACH) / CELL) for v in r)) for r in ((x0, x1), (y0, y1))
-        )
-        free[rows, columns] = 0
-    return GridClearance(free, np.full(2, -REACH), CELL)
+    """Clearances about boxes."""
+    return Boxes(*boxes).clearances(0.5)
 
 
 def car_beside(y):
@@ -66,37 +80,75 @@ def test_a_goal_is_regretted_once_a_neighbour_turns_up_beside_it():
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_plan_ends_in_the_goal_in_the_gear_of_the_entry(direction):
-    obstacles = field(car_beside(1.6), car_beside(-1.6))
     start = IN_THE_AISLE if direction < 0 else Pose(-7.0, 6.0, 1.5708)
-    plan = planner(direction).plan(obstacles, start, 0)
+    plan = planner(direction).plan(Boxes(car_beside(1.6), car_beside(-1.6)), start, 0)
     assert plan is not None
     assert plan.goal.relative(plan.path.end) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
     assert plan.path.legs()[-1].direction == direction
 
 
 def test_a_plan_keeps_its_margin_from_what_was_seen():
-    obstacles = field(car_beside(1.6), car_beside(-1.6), (4.5, 5.1, 1.0, 1.6))
-    plan = planner().plan(obstacles, IN_THE_AISLE, 0)
+    boxes = (car_beside(1.6), car_beside(-1.6), (4.5, 5.1, 1.0, 1.6))
+    plan = planner().plan(Boxes(*boxes), IN_THE_AISLE, 0)
     assert plan is not None
-    assert obstacles.clearance(plan.path.samples(0.2)).min() > plan.margin - 0.05
+    assert field(*boxes).clearance(plan.path.samples(0.2)).min() > plan.margin - 0.05
+
+
+def attempts(*rows):
+    """A planner with attempts of (threshold, margin), a few nodes each."""
+    thresholds, margins = zip(*rows, strict=True)
+    return planner(thresholds=thresholds, margins=margins, expansions=(600,) * len(rows))
+
+
+# A gate in the aisle that leaves little more than 0.1 m beside the car on both sides.
+GATE = (
+    (-20.0, 5.9, 4.0, 4.5),
+    (8.15, 20.0, 4.0, 4.5),
+    (2.0, 5.9, 4.0, 12.0),
+    (8.15, 20.0, 4.0, 12.0),
+)
+BEHIND_THE_GATE = Pose(7.0, 9.0, -1.5708)
 
 
 def test_less_margin_is_tried_where_a_plan_with_more_is_not_found():
-    # A gate in the aisle that leaves 0.1 m beside the car on both sides.
-    gate = [(-20.0, 5.9, 4.0, 4.5), (8.1, 20.0, 4.0, 4.5)]
-    start = Pose(7.0, 9.0, -1.5708)
-    wide, narrow = planner(margins=(0.3,), expansions=(400,)), planner()
-    assert wide.plan(field(*gate), start, 0) is None
-    plan = narrow.plan(field(*gate), start, 0)
+    gate = Boxes(*GATE)
+    assert attempts((0.5, 0.4)).plan(gate, BEHIND_THE_GATE, 0) is None
+    plan = attempts((0.5, 0.4), (0.5, 0.0)).plan(gate, BEHIND_THE_GATE, 0)
     assert plan is not None
-    assert plan.margin < 0.2
+    assert plan.margin == 0.0
 
 
-def test_a_slot_behind_a_wall_has_no_plan():
+def test_what_is_only_suspected_is_driven_through_where_there_is_no_way_around():
     wall = (4.2, 4.6, -20.0, 20.0)
-    assert planner(margins=(0.1,), expansions=(300,)).plan(field(wall), IN_THE_AISLE, 0) is None
+    suspected, seen = Boxes(wall, probability=0.3), Boxes(wall, probability=0.9)
+    driver = attempts((0.1, 0.1), (0.5, 0.1))
+    assert driver.plan(seen, IN_THE_AISLE, 0) is None
+    plan = driver.plan(suspected, IN_THE_AISLE, 0)
+    assert plan is not None
+    assert plan.threshold == 0.5
 
 
-def test_every_margin_needs_its_expansions():
-    with pytest.raises(ValueError, match="as many expansions as margins"):
-        PlannerConfig(margins=(0.2, 0.1), expansions=(100,))
+def test_what_is_only_suspected_is_avoided_where_there_is_a_way_around():
+    box = (4.5, 5.1, 1.0, 1.6)
+    plan = attempts((0.1, 0.1), (0.5, 0.1)).plan(Boxes(box, probability=0.3), IN_THE_AISLE, 0)
+    assert plan is not None
+    assert field(box).clearance(plan.path.samples(0.2)).min() > 0.05
+
+
+def test_a_car_that_stands_in_its_goal_has_nothing_to_drive():
+    plan = planner().plan(Boxes(), Pose(0.1, -0.05, 0.02), 0)
+    assert plan is not None
+    assert plan.path.length == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"margins": (0.2, 0.1)}, "an attempt needs a threshold, a margin"),
+        ({"thresholds": (0.0,), "margins": (0.2,), "expansions": (9,)}, "between 0 and 1"),
+        ({"thresholds": (0.5,), "margins": (0.2,), "expansions": (0,)}, "1 or more"),
+    ],
+)
+def test_attempts_that_make_no_sense_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        PlannerConfig(**wrong)

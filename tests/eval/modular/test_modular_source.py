@@ -34,7 +34,7 @@ def saved(folder, sees="cameras"):
 
 def test_it_survives_the_way_to_a_worker(tmp_path):
     source = ModularSource(
-        saved(tmp_path / "policy"), ModularConfig(planner=PlannerConfig((0.3,), (100,)))
+        saved(tmp_path / "policy"), ModularConfig(planner=PlannerConfig(goal_clearance=0.4))
     )
     copy = pickle.loads(pickle.dumps(source))
     assert copy == source
@@ -44,7 +44,7 @@ def test_it_survives_the_way_to_a_worker(tmp_path):
 def test_the_eyes_and_every_option_are_part_of_where_a_result_comes_from(tmp_path):
     folder = saved(tmp_path / "policy")
     plain = ModularSource(folder).provenance()
-    careful = ModularConfig(planner=PlannerConfig(margins=(0.3,), expansions=(100,)))
+    careful = ModularConfig(planner=PlannerConfig(goal_clearance=0.4))
     assert plain["policy"] == "modular"
     assert ModularSource(folder, careful).provenance()["config"] != plain["config"]
     (folder / "statistics.json").write_text("{}")
