@@ -36,7 +36,7 @@ def run(words: list[str]) -> int:
     started = time.monotonic()
     out = Path(values["out"])
     stages = _stages(values, out)
-    print("A car learns to park from what its four cameras see. Three steps, about ten minutes on")
+    print("A car learns to park from what its four cameras see. Four steps, about ten minutes on")
     print(f"2 cores; Ctrl-C stops, and the same command goes on. Everything goes into {out}/.")
     for number, stage in enumerate(stages, start=1):
         print(f"\n[{number}/{len(stages)}] {stage.purpose} ({stage.duration})")
@@ -54,6 +54,7 @@ def run(words: list[str]) -> int:
 def _stages(values: Mapping[str, Any], out: Path) -> list[Stage]:
     data, policy, evaluation = str(out / "data"), str(out / "policy"), str(out / "evaluation")
     collect, train, evaluate = values["collect"], values["train"], values["evaluate"]
+    beside = {"checkpoint": values["beside"], "out": str(out / "evaluation_beside")}
     minutes = f"{train['max_minutes']:g} min"
     return [
         Stage(
@@ -72,6 +73,12 @@ def _stages(values: Mapping[str, Any], out: Path) -> list[Stage]:
             "eval",
             list(override_words({"checkpoint": policy, "out": evaluation, **evaluate})),
             f"Let it park in {evaluate['episodes']} test scenarios that it has never seen",
+            "about 1.5 min",
+        ),
+        Stage(
+            "eval",
+            list(override_words({**beside, **evaluate})),
+            f"The same scenarios with {values['beside']}, which comes along and learnt longer",
             "about 1.5 min",
         ),
     ]

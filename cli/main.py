@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a policy on recorded demonstrations",
     "eval": "drive a policy in closed loop; records, metrics with intervals, a report",
     "compare": "compare two evaluations over the same episodes, in pairs",
+    "sweep": "train and evaluate variants with several seeds, compared in pairs",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.eval.metrics import DEFINITIONS
-from helmsight.eval.records import EpisodeRecord, read_records, write_atomically
+from helmsight.eval.records import (
+    EpisodeRecord,
+    listed,
+    read_evaluation,
+    write_atomically,
+)
 from helmsight.eval.report import fill_template, page_file
 from helmsight.eval.statistics import Interval, mcnemar_exact, mean_interval, paired_difference
 
 _PAIRED_MEANS = {"APE": "position_error", "AOE": "orientation_error", "APT": "parking_time"}
 _WORLD = ("family", "split", "approach", "simulator")
-_SHOWN_AT_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def compare(first: Path, second: Path, out: Path | None = None) -> Comparison:
     Raises FileNotFoundError for a folder that holds no evaluation, and ValueError when the two did
     not run the same episodes of the same world or hold episodes that ended in an error.
     """
-    a, b = _read(Path(first)), _read(Path(second))
+    a, b = read_evaluation(Path(first)), read_evaluation(Path(second))
     _refuse_other_world(Path(first), Path(second))
     _refuse_other_episodes(a, b)
     comparison = _compare(str(first), str(second), a, b)
@@ -120,22 +124,6 @@ def _compare(
     )
 
 
-def _read(folder: Path) -> dict[int, EpisodeRecord]:
-    path = folder / "episodes.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no evaluation: {path.name} is missing")
-    records = read_records(path)
-    errors = [record.episode for record in records.values() if record.error is not None]
-    if errors:
-        raise ValueError(
-            f"{folder}: episodes {_listed(errors)} ended in an error; run its evaluation again "
-            "before comparing"
-        )
-    if not records:
-        raise ValueError(f"{folder} holds no finished episode yet")
-    return records
-
-
 def _refuse_other_world(first: Path, second: Path) -> None:
     worlds = []
     for folder in (first, second):
@@ -157,14 +145,8 @@ def _refuse_other_episodes(a: dict[int, EpisodeRecord], b: dict[int, EpisodeReco
     if only_a or only_b:
         raise ValueError(
             "only evaluations over the same episodes can be compared: "
-            f"episodes only in the first: {_listed(only_a)}; only in the second: {_listed(only_b)}"
+            f"episodes only in the first: {listed(only_a)}; only in the second: {listed(only_b)}"
         )
-
-
-def _listed(episodes: list[int]) -> str:
-    shown = ", ".join(str(episode) for episode in episodes[:_SHOWN_AT_MOST])
-    more = len(episodes) - _SHOWN_AT_MOST
-    return (shown + (f" and {more} more" if more > 0 else "")) or "none"
 
 
 # ---- Page ----

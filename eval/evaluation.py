@@ -162,16 +162,21 @@ def _refuse_other_embodiment(policy: Any, world: Any) -> None:
 def evaluate(settings: EvaluationSettings) -> Summary:
     """Run the missing episodes, then write `summary.json` and `report.html` into `settings.out`.
 
-    Raises ValueError when `out` belongs to another evaluation, EvaluationInterrupted on Ctrl-C
+    Raises ValueError when `out` belongs to another evaluation, RuntimeError when another process
+    is at work in it, EvaluationInterrupted on Ctrl-C
     (finished episodes stay; the same call resumes), and EpisodesFailed, after everything is
     written, when episodes ended in an error; those are left out of every metric and run again by
     the next call.
     """
+    identity = evaluation_identity(settings)
+    with EpisodeLog(settings.out, identity) as log:
+        return _evaluate(settings, identity, log)
+
+
+def _evaluate(settings: EvaluationSettings, identity: dict[str, Any], log: EpisodeLog) -> Summary:
     from helmsight.eval.filming import FilmChoice, make_films
     from helmsight.eval.report import ReportContent, write_report
 
-    identity = evaluation_identity(settings)
-    log = EpisodeLog(settings.out, identity)
     run_missing_episodes(settings, log)
     wanted = set(settings.episode_indices)
     records = [record for record in log.read().values() if record.episode in wanted]

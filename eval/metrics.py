@@ -54,11 +54,16 @@ def compute_metrics(records: Sequence[EpisodeRecord]) -> dict[str, Interval]:
         for name in OUTCOMES
     }
     for name, key in _OVER_SUCCESSES.items():
-        metrics[name] = mean_interval(
-            [float(record.metrics[key]) for record in finished if record.success]
-        )
-    metrics["AIT"] = clustered_mean_interval([record.decision_ms for record in finished])
+        successes = [float(record.metrics[key]) for record in finished if record.success]
+        metrics[name] = _not_negative(mean_interval(successes))
+    times = [record.decision_ms for record in finished]
+    metrics["AIT"] = _not_negative(clustered_mean_interval(times))
     return metrics
+
+
+def _not_negative(interval: Interval) -> Interval:
+    """Errors and times: few values give an interval that reaches below what there can be."""
+    return interval if interval.low is None else interval._replace(low=max(0.0, interval.low))
 
 
 # Worst first: what hurts most, then what is farthest from done.

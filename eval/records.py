@@ -11,12 +11,14 @@ OUT/
 
 from __future__ import annotations
 
+import fcntl
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
+_SHOWN_AT_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ class EpisodeRecord:
 
 
 class EpisodeLog:
-    """The append-only `episodes.jsonl` of one evaluation folder."""
+    """The append-only `episodes.jsonl` of one evaluation folder.
+
+    As a context manager it is the folder's only writer: a second one is refused.
+    """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Open the folder for the evaluation that `identity` describes, creating it if needed.
@@ -85,6 +90,22 @@ class EpisodeLog:
         else:
             write_atomically(identity_path, json.dumps(identity, indent=2) + "\n")
         _drop_torn_line(self.path)
+
+    def __enter__(self) -> EpisodeLog:
+        """Raises RuntimeError while another process evaluates into the same folder."""
+        self._lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RuntimeError(
+                f"another process is evaluating into {self.folder}; wait for it, or give another "
+                "out folder"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()  # the lock goes with it, as it does with a killed process
 
     def read(self) -> dict[int, EpisodeRecord]:
         """The latest record of every episode on disk, by episode index."""
@@ -112,6 +133,34 @@ def read_records(path: Path) -> dict[int, EpisodeRecord]:
             raise ValueError(f"{path}, line {number}: {error}") from error
         records[record.episode] = record
     return dict(sorted(records.items()))
+
+
+def read_evaluation(folder: Path) -> dict[int, EpisodeRecord]:
+    """The records of an evaluation's folder, none of them an error.
+
+    Raises FileNotFoundError for a folder that holds no evaluation, and ValueError where no episode
+    has finished or some ended in an error.
+    """
+    path = folder / "episodes.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no evaluation: {path.name} is missing")
+    records = read_records(path)
+    errors = [record.episode for record in records.values() if record.error is not None]
+    if errors:
+        raise ValueError(
+            f"{folder}: episodes {listed(errors)} ended in an error; run its evaluation again "
+            "before comparing"
+        )
+    if not records:
+        raise ValueError(f"{folder} holds no finished episode yet")
+    return records
+
+
+def listed(episodes: list[int]) -> str:
+    """Some episodes' numbers in words."""
+    shown = ", ".join(str(episode) for episode in episodes[:_SHOWN_AT_MOST])
+    more = len(episodes) - _SHOWN_AT_MOST
+    return (shown + (f" and {more} more" if more > 0 else "")) or "none"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -174,7 +174,8 @@ class Policy(nn.Module, abc.ABC):
         _write_json(folder / "embodiment.json", self.embodiment.to_dict())
         _write_json(folder / "statistics.json", self.statistics)
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        safetensors.torch.save_file(weights, folder / "model.safetensors")
+        # Through bytes: safetensors' own files are readable to their owner alone.
+        (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
 
 
 def load_policy(path: Path | str) -> Policy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -17,6 +19,7 @@ from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
 from helmsight.training.dataset.windows import Windows
+from helmsight.training.mirroring import Mirroring
 from helmsight.training.settings import TrainingSettings
 from helmsight.training.trainer import TrainingSummary, train_on
 
@@ -28,10 +31,17 @@ def train(
 ) -> TrainingSummary:
     """Train on `settings.data`; see `train_on` for what a run leaves and when it stops.
 
+    The run's configuration also holds what the data sets contained, as `data_contents`: a run does
+    not go on with others.
+
     Raises DatasetError (a ValueError) for a data set that cannot be read, or whose embodiment
     differs from the first one's.
     """
     data = LeRobotTrainingData(settings)
+    config = {
+        **(dataclasses.asdict(settings) if config is None else config),
+        "data_contents": data.contents,
+    }
 
     def make() -> nn.Module:
         return make_policy(data.embodiment, data.statistics)
@@ -60,6 +70,18 @@ class LeRobotTrainingData:
         ]
 
     @property
+    def contents(self) -> list[dict[str, Any]]:
+        """What makes each data set the one it is: size, and a hash of everything in `meta/`."""
+        return [
+            {
+                "episodes": dataset.num_episodes,
+                "frames": dataset.num_frames,
+                "sha256": _hash_of_files(dataset.root / "meta"),
+            }
+            for dataset in self.datasets
+        ]
+
+    @property
     def statistics(self) -> Statistics:
         """Statistics over all data sets, of the low-dimensional columns."""
         merged = reduce(aggregate_all, (dataset.statistics for dataset in self.datasets))
@@ -72,12 +94,14 @@ class LeRobotTrainingData:
         """Endless augmented batches from `start_step` on; each process draws its own order."""
         settings = self.settings
         seed = settings.seed + 1_000_003 * process
+        mirroring = Mirroring(self.embodiment, settings.mirror, seed)
+        augmentation = Augmentation(settings.augmentation, self.embodiment.state, seed)
         loader = BatchLoader(
             self._windows(policy, [training for training, _ in self._splits]),
             settings.batch_size,
             seed,
             threads=settings.loader_threads,
-            transform=Augmentation(settings.augmentation, self.embodiment.state, seed),
+            transform=lambda batch, step: augmentation(mirroring(batch, step), step),
         )
         return loader.iterate(start_step)
 
@@ -101,3 +125,12 @@ class LeRobotTrainingData:
             )
             for dataset, chosen in zip(self.datasets, episodes, strict=True)
         ]
+
+
+def _hash_of_files(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

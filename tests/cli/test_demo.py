@@ -5,6 +5,7 @@ import pytest
 from helmsight.cli import demo
 from helmsight.cli.configuration import configuration
 from helmsight.cli.demo import override_words
+from helmsight.policies.pretrained import pretrained_names
 
 
 @pytest.fixture
@@ -29,12 +30,23 @@ def commands(monkeypatch):
 
 def test_it_collects_then_trains_then_evaluates(commands):
     assert demo.run([]) == 0
-    assert [name for name, _ in commands.called] == ["collect", "train", "eval"]
+    assert [name for name, _ in commands.called] == ["collect", "train", "eval", "eval"]
+
+
+def test_a_policy_that_comes_along_drives_the_same_scenarios(commands):
+    demo.run([])
+    own, beside = (configuration("eval", words) for _, words in commands.called[2:])
+    assert beside["checkpoint"] in pretrained_names()
+    assert {key: own[key] for key in own if key not in ("checkpoint", "out")} == {
+        key: beside[key] for key in own if key not in ("checkpoint", "out")
+    }
+    assert own["out"] != beside["out"]
 
 
 def test_each_command_accepts_the_words_it_gets(commands):
     demo.run(["out='some where/it\\'s here'"])
-    values = {name: configuration(name, words) for name, words in commands.called}
+    values = {name: configuration(name, words) for name, words in commands.called[:3]}
+    assert configuration(*commands.called[3]) is not None
     out = Path("some where/it's here")
     assert values["train"]["data"] == values["collect"]["out"] == str(out / "data")
     assert values["eval"]["checkpoint"] == values["train"]["out"] == str(out / "policy")

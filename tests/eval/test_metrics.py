@@ -46,3 +46,11 @@ def test_without_any_episode_there_is_no_value():
 def test_collisions_come_before_timeouts_and_far_successes_before_near_ones():
     records = [record(0, "TSR", 0.1), record(1, "TR"), record(2, "TSR", 0.4), record(3, "CR")]
     assert [entry.episode for entry in worst_first(records)] == [3, 1, 2, 0]
+
+
+def test_no_interval_of_a_time_reaches_below_zero():
+    times = [[0.1] * 50, [9.0] * 2]
+    records = [EpisodeRecord(episode=i, outcome="TR", decision_ms=t) for i, t in enumerate(times)]
+    interval = compute_metrics(records)["AIT"]
+    assert interval.low == 0.0
+    assert interval.high > interval.value

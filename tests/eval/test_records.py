@@ -76,3 +76,12 @@ def test_records_of_unknown_origin_are_refused(tmp_path):
     (tmp_path / "episodes.jsonl").write_text(RECORD.to_line() + "\n")
     with pytest.raises(ValueError, match=r"evaluation\.json"):
         EpisodeLog(tmp_path, {})
+
+
+def test_a_second_writer_is_refused_until_the_first_is_done(tmp_path):
+    second = EpisodeLog(tmp_path, {"env": "a"})
+    refused = pytest.raises(RuntimeError, match="another process is evaluating into")
+    with EpisodeLog(tmp_path, {"env": "a"}), refused:
+        second.__enter__()
+    with EpisodeLog(tmp_path, {"env": "a"}) as log:
+        assert log.read() == {}

@@ -1,0 +1,121 @@
+"""`helmsight sweep`: train and evaluate variants of a policy on the same data, in pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from helmsight.cli.configuration import configuration
+from helmsight.cli.demo import override_words
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant trained with one seed: `words` go to `helmsight train`."""
+
+    variant: str
+    seed: int
+    words: list[str]
+    folder: Path
+
+
+def run(words: list[str]) -> int:
+    """Train and evaluate every job, then compare; returns the first exit code that is not 0."""
+    values = configuration("sweep", words)
+    if values is None:
+        return 0
+    from helmsight.eval.sweep import summarise
+
+    out = Path(values["out"])
+    sweep = list(jobs(values, out))
+    evaluations = list(_evaluations(values))
+    for number, job in enumerate(sweep, start=1):
+        print(f"\n[{number}/{len(sweep)}] {job.variant}, seed {job.seed}", flush=True)
+        code = _run_job(job, evaluations)
+        if code != 0:
+            return code
+    folders: dict[str, list[Path]] = {}
+    for job in sweep:
+        folders.setdefault(job.variant, []).append(job.folder)
+    summary = summarise(folders, values["baseline"], [name for name, _ in evaluations])
+    summary.write(out)
+    print(f"\n{summary.table()}\n\n{out / 'table.md'}, {out / 'figure.svg'}")
+    return 0
+
+
+def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
+    """Every variant, the baseline first, with every seed; seeds vary slowest.
+
+    Raises ValueError for a variant that Hydra's grammar does not know, or that comes twice.
+    """
+    variants = [values["baseline"]]
+    for line in values["variants"]:
+        variants += expand(line)
+    twice = sorted({name for name in variants if variants.count(name) > 1})
+    if twice:
+        raise ValueError(f"variants must differ; {', '.join(twice)} comes more than once")
+    common = list(override_words({"data": str(values["data"]), **values["train"]}))
+    for seed, variant in itertools.product(values["seeds"], variants):
+        folder = out / _folder_name(variant) / f"seed-{seed}"
+        own = [*variant.split(), f"seed={seed}"]
+        taken = {word.split("=")[0] for word in own}
+        kept = [word for word in common if word.split("=")[0] not in taken]
+        out_word = next(override_words({"out": str(folder / "run")}))
+        yield Job(variant, seed, [*kept, *own, out_word], folder)
+
+
+def expand(line: str) -> list[str]:
+    """The variants that a line with commas stands for, by the grammar of Hydra's multirun.
+
+    `attention=none,jacobian seed=1` gives `attention=none seed=1` and `attention=jacobian seed=1`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Transformer
+    from hydra.errors import HydraException
+
+    try:
+        overrides = OverridesParser.create().parse_overrides(line.split())
+    except HydraException as error:
+        raise ValueError(f"variant {line!r}: {str(error).splitlines()[0]}") from error
+    choices = []
+    for override in overrides:
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            values = override.sweep_iterator(transformer=Transformer.identity)
+            choices.append([word for value in values for word in override_words({key: value})])
+        else:
+            choices.append([str(override.input_line)])
+    return [" ".join(words) for words in itertools.product(*choices)]
+
+
+def _folder_name(variant: str) -> str:
+    """A variant's words without the groups of their keys: `attention=none,detached=true`."""
+    words = (word.partition("=") for word in variant.split())
+    shortened = [f"{key.rpartition('.')[2]}={value}" for key, _, value in words]
+    return ",".join(shortened).replace("/", "_")
+
+
+def _evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Name and words of every evaluation of a job."""
+    evaluate = dict(values["evaluate"])
+    families, splits = evaluate.pop("families"), evaluate.pop("splits")
+    common = list(override_words({**evaluate, "workers": values["workers"]}))
+    for family, split in itertools.product(families, splits):
+        yield f"{family}-{split}", [f"family={family}", f"split={split}", *common]
+
+
+def _run_job(job: Job, evaluations: list[tuple[str, list[str]]]) -> int:
+    """Train, then evaluate; what is complete on disk is left as it is."""
+    code: int = import_module("helmsight.cli.train").run(job.words)
+    for name, words in evaluations:
+        if code != 0:
+            return code
+        if (job.folder / name / "summary.json").is_file():
+            continue
+        where = {"checkpoint": str(job.folder / "run"), "out": str(job.folder / name)}
+        code = import_module("helmsight.cli.eval").run([*override_words(where), *words])
+    return code

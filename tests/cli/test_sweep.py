@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from helmsight.cli.configuration import configuration
+from helmsight.cli.sweep import expand, jobs
+
+
+def values(*words):
+    return configuration("sweep", ["data=D", "out=O", *words])
+
+
+def test_commas_multiply_as_in_a_multirun():
+    assert expand("attention=a,b policy.attention.detached=true,false") == [
+        "attention=a policy.attention.detached=true",
+        "attention=a policy.attention.detached=false",
+        "attention=b policy.attention.detached=true",
+        "attention=b policy.attention.detached=false",
+    ]
+
+
+def test_a_variant_outside_the_grammar_is_refused():
+    with pytest.raises(ValueError, match=r"variant 'attention=\[a'"):
+        expand("attention=[a")
+
+
+def test_the_attention_experiment_trains_nine_variants_with_three_seeds():
+    made = list(jobs(values(), Path("O")))
+    assert len(made) == 27
+    assert len({job.folder for job in made}) == 27
+    assert made[0].variant == "attention=none"
+
+
+def test_a_job_trains_on_the_common_data_with_its_own_words_and_seed():
+    made = list(jobs(values("seeds=[4]", "train.max_steps=7"), Path("O")))
+    words = made[1].words
+    assert {"data=D", "max_steps=7", "seed=4", "attention=mean_logit"} <= set(words)
+    assert configuration("train", words)["out"] == str(made[1].folder / "run")
+
+
+def test_every_job_s_words_are_a_training_that_exists():
+    for job in jobs(values(), Path("O")):
+        assert configuration("train", job.words)["seed"] == job.seed
+
+
+def test_a_variant_that_comes_twice_is_refused():
+    with pytest.raises(ValueError, match="attention=none comes more than once"):
+        list(jobs(values("variants=['attention=none']"), Path("O")))

@@ -1,0 +1,70 @@
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from helmsight.eval.records import EpisodeRecord
+from helmsight.eval.sweep import summarise
+
+BASELINE, VARIANT = "attention=none", "attention=jacobian"
+
+
+def evaluation(folder, outcomes):
+    """A job's folder with one evaluation `cluttered-test` of these outcomes."""
+    inner = folder / "cluttered-test"
+    inner.mkdir(parents=True)
+    records = [
+        EpisodeRecord(episode=index, outcome=outcome, success=outcome == "TSR")
+        for index, outcome in enumerate(outcomes)
+    ]
+    (inner / "episodes.jsonl").write_text("".join(f"{r.to_line()}\n" for r in records))
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two seeds a variant; by episode the variant parks 1, 1/2 and 0 more often, none collides."""
+    return {
+        BASELINE: [
+            evaluation(tmp_path / "none" / "0", ["CR", "TSR", "TR"]),
+            evaluation(tmp_path / "none" / "1", ["TR", "TR", "TR"]),
+        ],
+        VARIANT: [
+            evaluation(tmp_path / "jacobian" / "0", ["TSR", "TSR", "TR"]),
+            evaluation(tmp_path / "jacobian" / "1", ["TSR", "TSR", "TR"]),
+        ],
+    }
+
+
+def test_levels_are_pooled_over_the_seeds_and_listed_by_seed(folders):
+    result = summarise(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
+    assert result[VARIANT].level["TSR"].value == pytest.approx(100 * 4 / 6)
+    assert result[VARIANT].level["TSR"].n == 6
+    assert result[BASELINE].seeds["TSR"] == pytest.approx([100 / 3, 0.0])
+
+
+def test_the_difference_is_paired_by_episode_whose_number_sets_the_interval(folders):
+    result = summarise(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
+    difference = result[VARIANT].difference["TSR"]
+    assert difference.value == pytest.approx(100 * (1.0 + 0.5 + 0.0) / 3)
+    assert difference.n == 3
+    assert result[VARIANT].difference["CR"].value == pytest.approx(-100 * 0.5 / 3)
+    assert result[BASELINE].difference is None
+
+
+def test_a_seed_over_other_episodes_is_refused(folders, tmp_path):
+    folders[VARIANT].append(evaluation(tmp_path / "jacobian" / "2", ["TSR", "TSR"]))
+    with pytest.raises(ValueError, match="cluttered-test: attention=jacobian ran 2 episodes"):
+        summarise(folders, BASELINE, ["cluttered-test"])
+
+
+def test_table_summary_and_figure_say_the_same(folders, tmp_path):
+    summary = summarise(folders, BASELINE, ["cluttered-test"])
+    summary.write(tmp_path)
+    written = json.loads((tmp_path / "summary.json").read_text())
+    difference = written["results"]["cluttered-test"][VARIANT]["difference"]["TSR"]
+    assert f"{difference['value']:+.1f} [" in (tmp_path / "table.md").read_text()
+    drawing = ElementTree.fromstring((tmp_path / "figure.svg").read_text())
+    circles = list(drawing.iter("{http://www.w3.org/2000/svg}circle"))
+    assert len(circles) == 1
+    assert float(circles[0].get("cx")) > 480.0  # right of the middle: better than the baseline

@@ -1,0 +1,42 @@
+"""Training on data sets on disk; the networks and the loop have tests of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+from helmsight.training.collection import CollectionSettings, collect
+from helmsight.training.data import LeRobotTrainingData, train
+from helmsight.training.settings import TrainingSettings
+
+
+def record(out: Path, episodes: int) -> None:
+    settings = CollectionSettings(
+        out=out, episodes=episodes, workers=0, simulator="kinematic", image_size=32
+    )
+    collect(settings, show_progress=False)
+
+
+def settings(tmp_path: Path) -> TrainingSettings:
+    return TrainingSettings(
+        data=(tmp_path / "data",), out=tmp_path / "run", max_steps=1, batch_size=4, device="cpu"
+    )
+
+
+def make_blind_policy(embodiment, statistics):
+    return ParkingPolicy(ParkingPolicyConfig(sees="nothing"), embodiment, statistics)
+
+
+def test_the_same_data_set_always_has_the_same_contents(tmp_path):
+    record(tmp_path / "data", episodes=2)
+    first = LeRobotTrainingData(settings(tmp_path)).contents
+    assert LeRobotTrainingData(settings(tmp_path)).contents == first
+    assert first[0]["episodes"] == 2
+
+
+def test_a_run_does_not_go_on_with_a_data_set_that_has_grown(tmp_path):
+    record(tmp_path / "data", episodes=2)
+    train(settings(tmp_path), make_blind_policy)
+    record(tmp_path / "data", episodes=3)
+    with pytest.raises(ValueError, match="another configuration: data_contents"):
+        train(settings(tmp_path), make_blind_policy)
