@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
+
+if TYPE_CHECKING:
+    from helmsight.eval.sources import PolicySource
 
 
 def run(words: list[str]) -> int:
@@ -22,11 +25,12 @@ def run(words: list[str]) -> int:
     )
 
     out = Path(values["out"])
+    driver, options = _driver(values)
     settings = EvaluationSettings(
-        checkpoint=values["checkpoint"],
+        checkpoint=driver,
         out=out,
         env=values["env_id"],
-        env_kwargs=as_trained(values["checkpoint"], values["env_options"]),
+        env_kwargs=options,
         **{
             key: values[key]
             for key in (
@@ -53,6 +57,24 @@ def run(words: list[str]) -> int:
     print(summary.table())
     print(f"report: {out / 'report.html'}")
     return 0
+
+
+def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]:
+    """What drives, and the options of its environment.
+
+    That is the checkpoint itself, or the modular driver with the checkpoint's eyes. Raises
+    ValueError naming an option that the modular driver does not have or allow.
+    """
+    checkpoint, policy = values["checkpoint"], dict(values["policy"])
+    options = as_trained(checkpoint, values["env_options"])
+    if policy.pop("type") == "checkpoint":
+        return checkpoint, options
+    from helmsight.eval.modular.policy import ModularConfig
+    from helmsight.eval.modular.source import ModularSource
+    from helmsight.policies.base import config_from_dict
+
+    source = ModularSource(checkpoint, config_from_dict(ModularConfig, policy))
+    return source, {**source.environment_options(), **options}
 
 
 def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from helmsight.policies.parking.view import LabelView, Seen, SurroundView, coars
 # A car farther than this from its target (m) and slower than this (m/s) stands on its way.
 ON_ITS_WAY, STANDING_SPEED = 0.8, 0.05
 SPEED_ENTRY = 3  # of simulator.state
+# Of background, obstacle and target slot in the semantic loss, as published.
+SEMANTIC_WEIGHTS = (1.0, 2.0, 2.0)
 
 
 class Decoded(NamedTuple):
@@ -335,8 +337,8 @@ class ParkingPolicy(Policy):
         return functional.pixel_shuffle(self.semantic_head(grid), factor)
 
     def _semantic_loss(self, grid: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy with the published class weights 1, 2, 2; label [B, 200, 200]."""
-        weight = grid.new_tensor([1.0, 2.0, 2.0])
+        """Cross-entropy with the published class weights; label [B, 200, 200]."""
+        weight = grid.new_tensor(SEMANTIC_WEIGHTS)
         logits = self._semantics(grid)
         return functional.cross_entropy(logits, coarse_label(label), weight=weight)
 
@@ -378,6 +380,18 @@ class ParkingPolicy(Policy):
             )
             return action.unsqueeze(1)  # [B, A] -> [B, 1, A]
         return self.action_range.inverse(decoded.chunk)
+
+    @torch.no_grad()
+    def predict_semantics(self, observation: dict[str, Tensor]) -> Tensor:
+        """Class probabilities [B, 3, 64, 64] of the bird's eye, for a policy that sees cameras.
+
+        The class weights of the loss are divided out: they make rare classes likelier than seen.
+        """
+        _, _, seen = self._tokens(observation)
+        assert seen is not None
+        logits = self._semantics(seen.grid)
+        weights = logits.new_tensor(SEMANTIC_WEIGHTS).log()
+        return (logits - weights.view(1, -1, 1, 1)).softmax(dim=1)
 
     def _remember(self, gated: Gated, decoded: Decoded, seen: Seen | None) -> None:
         self._last = {"waypoints": decoded.waypoints[0]}

@@ -24,7 +24,7 @@ from helmsight.policies.parking.config import (
     SPEED_OFFSET,
     WAYPOINT_OFFSETS,
 )
-from helmsight.policies.parking.policy import parameter_count
+from helmsight.policies.parking.policy import SEMANTIC_WEIGHTS, parameter_count
 from helmsight.policies.parking.view import coarse_label
 
 
@@ -195,6 +195,17 @@ def test_the_semantic_logits_lie_as_the_label_does() -> None:
     found = policy.diagnostics()["birds_eye"]
     wanted = coarse_label(batch["observation.birds_eye"])[0].numpy()
     assert (found == wanted).mean() > 0.95
+
+
+def test_predicted_classes_are_probabilities_without_the_weights_of_the_loss() -> None:
+    policy = tiny_policy()
+    batch = random_batch(policy.embodiment, 2)
+    classes = policy.predict_semantics(batch)
+    assert classes.shape == (2, 3, 64, 64)
+    torch.testing.assert_close(classes.sum(dim=1), torch.ones(2, 64, 64))
+    policy.predict_action_chunk(batch)
+    weighted = classes[0] * torch.tensor(SEMANTIC_WEIGHTS).view(3, 1, 1)
+    assert (weighted.argmax(dim=0).numpy() == policy.diagnostics()["birds_eye"]).all()
 
 
 def standing_far_from_the_target(count: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from helmsight.envs.parking.expert.cost_to_go import (
     TURNING_RADIUS,
     cost_to_go,
 )
-from helmsight.envs.parking.expert.footprint import ClearanceMap
+from helmsight.envs.parking.expert.footprint import ClearanceField
 from helmsight.envs.parking.expert.path import Arc, Path, advance, sample_words
 from helmsight.envs.parking.expert.reeds_shepp import gear_changes, reeds_shepp_words
 
@@ -79,10 +79,10 @@ class _Shot(NamedTuple):
 
 
 class HybridAStar:
-    """One search in one map with one clearance margin."""
+    """One search among what one field knows of obstacles, with one clearance margin."""
 
     def __init__(
-        self, clearances: ClearanceMap, ends: Ends, margin: float, max_nodes: int = 120_000
+        self, clearances: ClearanceField, ends: Ends, margin: float, max_nodes: int = 120_000
     ) -> None:
         self._map, self._ends, self._margin = clearances, ends, margin
         self._end_margins = [

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.expert.footprint import ClearanceMap, body_circles
+from helmsight.envs.parking.expert.footprint import ClearanceMap, GridClearance, body_circles
 from helmsight.envs.parking.scenario import make_scenario
 from helmsight.envs.parking.vehicle import EGO
 
@@ -75,3 +75,13 @@ def test_many_poses_have_the_clearances_that_each_has_alone():
     clearances = MAP.clearance(poses)
     assert clearances.shape == (4, 5)
     assert clearances[2, 3] == pytest.approx(MAP.clearance_at(Pose(*poses[2, 3])))
+
+
+def test_clearance_in_a_grid_is_the_distance_from_the_body_to_its_occupied_cells():
+    free = np.ones((200, 200), np.uint8)
+    free[:, 150:] = 0  # from x = 5 m on
+    grid = GridClearance(free, np.array([-10.0, -10.0]), 0.1)
+    for x in (-2.0, 0.0, 1.0):
+        true = 5.0 - (x + EGO.front)
+        assert true - 0.15 <= grid.clearance_at(Pose(x, 0.0, 0.0)) <= true + 0.05
+    assert grid.clearance_at(Pose(2.0, 0.0, 0.0)) < 0.0
