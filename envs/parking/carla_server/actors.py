@@ -161,7 +161,8 @@ class Actors:
             attributes={name: value for name, (_, value) in attributes.items()},
         )
         if blueprint.name.startswith("sensor."):
-            if not self.get(parent).is_hero:
+            owner = self._actors.get(parent)
+            if owner is None or not owner.is_hero:
                 raise CallRefused("sensors of this server are attached to the hero vehicle")
             actor.stream = actor.identity
         elif parent:

@@ -173,8 +173,9 @@ def test_batches_are_carried_out_in_order_and_each_command_is_answered(client, w
 
 def test_inertial_and_satellite_sensors_send_each_tick(world):
     car = hero(world)
-    _, inertia = sensor(world, car, "sensor.other.imu")
-    _, place = sensor(world, car, "sensor.other.gnss")
+    # A sensor that nobody holds is silent.
+    unit, inertia = sensor(world, car, "sensor.other.imu")
+    receiver, place = sensor(world, car, "sensor.other.gnss")
     car.apply_control(carla.VehicleControl(throttle=1.0))
     for _ in range(3):
         frame = world.tick(SECONDS)
@@ -184,17 +185,20 @@ def test_inertial_and_satellite_sensors_send_each_tick(world):
     assert measured.accelerometer.z == pytest.approx(9.81, abs=1e-4)
     assert measured.compass == pytest.approx(np.pi / 2.0, abs=0.01)
     assert position.longitude == pytest.approx(0.0, abs=1e-3)
+    for listening in (unit, receiver):
+        listening.stop()
 
 
 def test_a_collision_names_what_was_hit(world):
     car = hero(world)
     box = spawn(world, "static.prop.box01", x=5.0)
-    _, hits = sensor(world, car, "sensor.other.collision")
+    feeler, hits = sensor(world, car, "sensor.other.collision")
     car.apply_control(carla.VehicleControl(throttle=1.0))
     for _ in range(40):
         world.tick(SECONDS)
     event = hits.get(timeout=SECONDS)
     assert (event.actor.id, event.other_actor.id) == (car.id, box.id)
+    feeler.stop()
 
 
 @pytest.mark.rendering

@@ -1,6 +1,7 @@
 """The real `carla` client against the protocol server: the whole way of a parking episode."""
 
 import contextlib
+import dataclasses
 import math
 import signal
 import subprocess
@@ -12,13 +13,14 @@ import warnings
 import numpy as np
 import pytest
 
+from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.carla.cameras import MissedFrame
 from helmsight.envs.parking.carla.connection import EGO_ROLE, OWN_ROLE, PROTOCOL_LABEL
 from helmsight.envs.parking.carla_server.process import ServerProcess
 from helmsight.envs.parking.env import ParkingEnvironment
 from helmsight.envs.parking.expert import ParkingExpert
 from helmsight.envs.parking.mujoco import MujocoParkingSimulator
-from helmsight.envs.parking.scenario import make_scenario
+from helmsight.envs.parking.scenario import ParkedCar, make_scenario
 from helmsight.envs.parking.simulator import VehicleCommand
 from helmsight.envs.parking.simulator_registry import make_simulator, simulator_label
 from helmsight.envs.parking.vehicle import parking_embodiment
@@ -97,16 +99,18 @@ def test_the_expert_parks_over_the_protocol_as_it_does_natively(server, family, 
 
 def test_a_car_that_is_driven_into_another_is_noticed(server):
     scenario = make_scenario("standard", "test", 0)
+    ahead = ParkedCar(scenario.start.transform(Pose(9.0, 0.0, 0.0)), (0.5, 0.5, 0.5))
+    scenario = dataclasses.replace(scenario, cars=(ahead,))
     native = MujocoParkingSimulator(render=False)
     with driven(server) as served:
         for simulator in (native, served):
             simulator.reset(scenario)
-        for _ in range(80):
+        for _ in range(40):
             for simulator in (native, served):
-                simulator.step(VehicleCommand(1.0, 1.0, False))
+                simulator.step(VehicleCommand(1.0, 0.0, False))
             if native.collision():
                 break
-        assert native.collision() is not None
+        assert native.collision() == "car"
         # Events come by themselves, after their tick.
         deadline = time.monotonic() + 30.0
         while served.collision() is None and time.monotonic() < deadline:
@@ -205,7 +209,7 @@ def test_closing_gives_the_server_its_settings_back_also_after_an_exception(serv
 
 HOLDING = """
     import sys, time
-    from helmsight.envs.parking.scenario import make_scenario
+    from helmsight.envs.parking.scenario import ParkedCar, make_scenario
     from helmsight.envs.parking.simulator import VehicleCommand
     from helmsight.envs.parking.simulator_registry import make_simulator
     simulator = make_simulator("carla", {"port": int(sys.argv[1])})
