@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helmsight.envs.parking.appearance import Appearance, Colour
 from helmsight.envs.parking.carla_server.wire import CallRefused
@@ -42,7 +42,7 @@ def read_looks(text: str) -> Looks:
     """Inverse of `looks_json`; CallRefused for any other text."""
     try:
         data = json.loads(text)
-        values = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in data["appearance"].items()
         }
