@@ -15,6 +15,8 @@ def run(words: list[str]) -> int:
     from helmsight.training.collection.collect import collect
     from helmsight.training.collection.settings import CollectionSettings
 
+    for key in ("host", "port", "lot"):
+        values.pop(key)  # they stand in simulator_options
     values["out"] = Path(values["out"])
     values["policy"] = Path(values["policy"]) if values["policy"] else None
     summary = collect(CollectionSettings(**values))

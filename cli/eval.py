@@ -24,6 +24,8 @@ def run(words: list[str]) -> int:
         evaluate,
     )
 
+    if values["env_options"].get("simulator") == "carla" and values["workers"] != 1:
+        raise ValueError(f"a CARLA server has one client: give workers=1, not {values['workers']}")
     out = Path(values["out"])
     driver, options = _driver(values)
     settings = EvaluationSettings(

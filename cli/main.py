@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "compare two evaluations over the same episodes, in pairs",
     "drift": "measure how far the tracked target drifts, by a motion model and by the bicycle",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
+    "carla": "start CARLA, or serve its protocol with the MuJoCo lot behind it",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",

@@ -38,6 +38,24 @@ def environment_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **specification.kwargs, **options}
 
 
+def environment_identity(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`environment_options` with what results depend on, and not where it was.
+
+    A simulator is named by what its results are called; a server's address is left out.
+    Raises ValueError as `environment_options` does, ConnectionError for a server that is to be
+    asked and does not answer.
+    """
+    from helmsight.envs.parking.simulator_registry import given_options, simulator_label
+
+    known = environment_options(name, options)
+    of_simulator = given_options(known.pop("simulator_options", None))
+    if known.get("simulator") == "carla":
+        known["simulator"] = simulator_label("carla", of_simulator)
+        if "lot" in of_simulator:
+            known["lot"] = of_simulator["lot"]
+    return known
+
+
 def _registered(name: str) -> str:
     """The id without its module, which is imported so that the id is registered."""
     importlib.import_module("helmsight.envs")

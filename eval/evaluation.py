@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import gymnasium
 import torch
 
-from helmsight.eval.environments import environment_options, make_environment
+from helmsight.eval.environments import environment_identity, make_environment
 from helmsight.eval.metrics import DEFINITIONS, compute_metrics
 from helmsight.eval.pool import run_jobs
 from helmsight.eval.progress import ProgressReporter
@@ -213,7 +213,7 @@ def evaluation_identity(settings: EvaluationSettings) -> dict[str, Any]:
     identity = {
         "policy": _without_place(settings.source.provenance()),
         "env": settings.env,
-        "env_kwargs": environment_options(settings.env, settings.env_kwargs),
+        "env_kwargs": environment_identity(settings.env, settings.env_kwargs),
         "seed": settings.seed,
     }
     if settings.motion is not None:

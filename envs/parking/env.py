@@ -45,7 +45,8 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     birds_eye: whether observations hold the label `observation.birds_eye`, uint8 [200, 200]. It is
     privileged: for teachers and bounds, not for a policy that is to drive.
     target: "tracked" puts the dead-reckoned target pose into the state, "oracle" the true one.
-    simulator: a name in `SIMULATORS`.
+    simulator: a name in `SIMULATORS`. simulator_options: what it is made with, such as the host and
+    port of a server; None stands for its defaults.
     motion: what the target is tracked with, by default a kinematic bicycle. One environment's own.
 
     `reset(options={"episode": index})` chooses the scenario; `{"scenario": Scenario}` gives one of
@@ -72,6 +73,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         simulator: str = "mujoco",
         motion: MotionModel | None = None,
         render_mode: str | None = None,
+        simulator_options: dict[str, Any] | None = None,
     ) -> None:
         make_scenario(family, split, 0, approach)  # Refuses unknown names now, not at reset.
         _check_choice("target", target, TARGETS)
@@ -87,6 +89,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
         self.observation_space: spaces.Dict = self._make_observation_space()  # type: ignore[assignment]
         self._simulator_name = simulator
+        self._simulator_options = simulator_options
         self._simulator: ParkingSimulator | None = None
         self._scenario: Scenario | None = None
         self._upcoming: list[int] = []
@@ -137,7 +140,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             self._upcoming = []
         scenario = self._next_scenario(dict(options or {}))
         if self._simulator is None:
-            self._simulator = make_simulator(self._simulator_name)
+            self._simulator = make_simulator(self._simulator_name, self._simulator_options)
         self._simulator.reset(scenario)
         self._scenario = scenario
         self._labeller = BirdsEyeLabeller(scenario)

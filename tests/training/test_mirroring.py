@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.birds_eye import BirdsEyeLabeller
+from helmsight.envs.parking.motion_model import bicycle_motion
 from helmsight.envs.parking.scenario import make_scenario
-from helmsight.envs.parking.target_tracker import bicycle_motion
 from helmsight.envs.parking.vehicle import CAMERA_RIGS, parking_embodiment
 from helmsight.training.mirroring import Mirroring, mirror_partners
 

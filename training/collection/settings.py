@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.envs.parking.scenario import APPROACHES, FAMILIES
-from helmsight.envs.parking.simulator_registry import SIMULATORS
+from helmsight.envs.parking.simulator_registry import SIMULATORS, given_options, simulator_label
 from helmsight.envs.parking.vehicle import parking_embodiment
 
 SETTINGS_PATH = "meta/collection_settings.json"
@@ -30,6 +30,7 @@ class CollectionSettings:
     policy: folder of a policy that drives first, for U(0, 13) s; the expert takes over and is
     recorded. No attempt is disturbed then.
     cameras, image_size, depth, birds_eye: what is recorded beside state and action.
+    simulator, simulator_options: where it is driven, and what the simulator is made with.
     """
 
     out: Path
@@ -46,6 +47,7 @@ class CollectionSettings:
     depth: bool = True
     birds_eye: bool = True
     simulator: str = "mujoco"
+    simulator_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
@@ -62,6 +64,8 @@ class CollectionSettings:
         if self.simulator not in SIMULATORS:
             choices = ", ".join(SIMULATORS)
             raise ValueError(f"unknown simulator {self.simulator!r}; expected one of {choices}")
+        if self.simulator == "carla" and self.workers > 1:
+            raise ValueError(f"a CARLA server has one client: give workers=1, not {self.workers}")
         parking_embodiment(self.cameras, self.image_size)
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
@@ -71,6 +75,11 @@ class CollectionSettings:
         values = {
             name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE
         }
+        # A server's address is no part of what is recorded; what is behind it is.
+        of_simulator = given_options(values.pop("simulator_options"))
+        values["simulator"] = simulator_label(self.simulator, of_simulator)
+        if "lot" in of_simulator:
+            values["lot"] = of_simulator["lot"]
         if self.policy is not None:
             values["policy"] = str(self.policy)
             values["policy_sha256"] = _policy_hash(self.policy)

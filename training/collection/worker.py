@@ -43,6 +43,7 @@ class CollectionWorker:
             image_size=settings.image_size,
             depth=settings.depth,
             simulator=settings.simulator,
+            simulator_options=settings.simulator_options,
         )
         policy = None
         if settings.policy is not None:

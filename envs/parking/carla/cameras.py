@@ -1,0 +1,119 @@
+"""Camera rigs on the ego car, and their images matched to ticks by frame number."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.parking.carla.connection import OWN_ROLE, SynchronousWorld
+from helmsight.envs.parking.carla.frame import camera_mount
+from helmsight.envs.parking.carla.frames import FrameBuffer
+from helmsight.envs.parking.simulator import CameraFrames
+from helmsight.envs.spec import CameraSpec
+
+COLOUR_CAMERA, DEPTH_CAMERA = "sensor.camera.rgb", "sensor.camera.depth"
+# CARLA's depth ends here; the sky is there.
+FARTHEST = 999.0
+DEPTH_UNIT = 1000.0 / (2**24 - 1)
+# What would make two looks at one scene differ, where a server's cameras have it.
+STEADY = {"motion_blur_intensity": "0.0", "lens_flare_intensity": "0.0"}
+
+
+class MissedFrame(UserWarning):
+    """A camera's image of a tick did not come; the one before was used."""
+
+
+class CameraMount:
+    """The sensor actors of one rig on one ego car."""
+
+    def __init__(self, cameras: Sequence[CameraSpec], depth: bool) -> None:
+        self.cameras, self.depth = tuple(cameras), depth
+        self.missed = 0
+        self._buffers: list[FrameBuffer] = []
+
+    def spawn(self, server: SynchronousWorld, ego: Any, rear_axle: float) -> list[Any]:
+        """Mount all cameras and listen; images come with the next tick. Gives the actors."""
+        carla = server.carla
+        actors: list[Any] = []
+        kinds = [COLOUR_CAMERA, DEPTH_CAMERA] if self.depth else [COLOUR_CAMERA]
+        self._buffers = []
+        for kind in kinds:
+            for camera in self.cameras:
+                buffer = FrameBuffer()
+                blueprint = _blueprint(server.world, kind, camera)
+                location, (pitch, yaw, roll) = camera_mount(camera, rear_axle)
+                transform = carla.Transform(
+                    carla.Location(*location), carla.Rotation(pitch, yaw, roll)
+                )
+                actor = server.world.spawn_actor(blueprint, transform, attach_to=ego)
+                server.listen(actor, buffer.put)
+                actors.append(actor)
+                self._buffers.append(buffer)
+        return actors
+
+    def frames(self, frame: int, seconds: float) -> CameraFrames:
+        """All images of a frame.
+
+        A missing one is replaced by the same camera's one before, counted in `missed` and warned
+        of. Raises ConnectionError where there is none before.
+        """
+        images = [self._image(index, frame, seconds) for index in range(len(self._buffers))]
+        count = len(self.cameras)
+        colour = np.stack([colour_of(image) for image in images[:count]])
+        if not self.depth:
+            return CameraFrames(colour, None)
+        return CameraFrames(colour, np.stack([depth_of(image) for image in images[count:]]))
+
+    def _image(self, index: int, frame: int, seconds: float) -> NDArray[np.uint8]:
+        """BGRA [H, W, 4]."""
+        image = self._buffers[index].take(frame, seconds)
+        if image is None:
+            self.missed += 1
+            name = self.cameras[index % len(self.cameras)].name
+            image = self._buffers[index].before(frame)
+            if image is None:
+                raise ConnectionError(
+                    f"camera {name} gave no image of frame {frame} within {seconds:g} s"
+                )
+            warnings.warn(
+                f"camera {name} gave no image of frame {frame} within {seconds:g} s; used that of "
+                f"frame {image.frame}",
+                MissedFrame,
+                stacklevel=2,
+            )
+        pixels = np.frombuffer(image.raw_data, np.uint8)
+        return pixels.reshape(image.height, image.width, 4)  # [H * W * 4] -> [H, W, 4]
+
+
+def colour_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB [H, W, 3] of BGRA [H, W, 4]."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), np.uint8)
+
+
+def depth_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Metres along the optical axis [H, W] of CARLA's coded depth; inf where nothing is hit."""
+    code = pixels[..., :3].astype(np.float64) @ np.array([65536.0, 256.0, 1.0])
+    depth = (code * DEPTH_UNIT).astype(np.float32)
+    depth[depth > FARTHEST] = np.inf
+    return depth
+
+
+def _blueprint(world: Any, kind: str, camera: CameraSpec) -> Any:
+    blueprint = world.get_blueprint_library().find(kind)
+    values = {
+        "image_size_x": str(camera.width),
+        "image_size_y": str(camera.height),
+        "fov": repr(math.degrees(camera.horizontal_fov)),
+        "role_name": OWN_ROLE,
+        **STEADY,
+    }
+    for name, value in values.items():
+        if blueprint.has_attribute(name):
+            blueprint.set_attribute(name, value)
+    return blueprint

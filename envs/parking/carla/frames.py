@@ -1,0 +1,78 @@
+"""Sensor data by frame number: a sensor's thread puts it down, the driver waits for its tick's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+KEPT = 8
+
+
+class FrameBuffer:
+    """The last data of one sensor, by the frame that they belong to."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._data: dict[int, Any] = {}
+
+    def put(self, data: Any) -> None:
+        """Take in a sensor's data; called from the client's own thread."""
+        with self._changed:
+            self._data[data.frame] = data
+            for frame in sorted(self._data)[:-KEPT]:
+                del self._data[frame]
+            self._changed.notify_all()
+
+    def take(self, frame: int, seconds: float) -> Any | None:
+        """The data of a frame, waited for at most so long; None where it did not come."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while frame not in self._data:
+                left = deadline - time.monotonic()
+                if left <= 0.0 or not self._changed.wait(left):
+                    break
+            return self._data.get(frame)
+
+    def before(self, frame: int) -> Any | None:
+        """The newest data of an earlier frame, None where there are none."""
+        with self._changed:
+            earlier = [number for number in self._data if number < frame]
+            return self._data[max(earlier)] if earlier else None
+
+
+class CollisionLog:
+    """The first thing that the ego car hit after a frame."""
+
+    # Contacts with the ground, which some maps report when a car is put down.
+    GROUND = ("static.road", "static.roadline", "static.ground", "static.terrain")
+    KINDS = (
+        ("vehicle.", "car"),
+        ("static.prop.", "box"),
+        ("static.sidewalk", "kerb"),
+        ("static.pole", "post"),
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._after: int | None = None
+        self.hit: str | None = None
+
+    def watch(self, frame: int) -> None:
+        """Count from now on what happens after this frame."""
+        with self._lock:
+            self._after, self.hit = frame, None
+
+    def put(self, event: Any) -> None:
+        """Take in a `carla.CollisionEvent`; called from the client's own thread."""
+        kind = event.other_actor.type_id
+        with self._lock:
+            late = self._after is not None and event.frame > self._after
+            if late and self.hit is None and kind not in self.GROUND:
+                self.hit = collision_kind(kind)
+
+
+def collision_kind(type_id: str) -> str:
+    """What the task calls a collision with an actor of this type."""
+    found = (kind for prefix, kind in CollisionLog.KINDS if type_id.startswith(prefix))
+    return next(found, "barrier")
