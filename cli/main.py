@@ -12,6 +12,7 @@ COMMANDS = {
     "eval": "drive a policy in closed loop; records, metrics with intervals, a report",
     "compare": "compare two evaluations over the same episodes, in pairs",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
+    "serve": "serve a policy to robots over openpi's websocket protocol",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",

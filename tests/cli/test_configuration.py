@@ -86,5 +86,6 @@ def test_every_default_resolves(command):
         "collect": COLLECT,
         "train": ["data=a", "out=b", "max_steps=1"],
         "eval": ["checkpoint=a", "out=b"],
+        "serve": ["checkpoint=a"],
     }
     assert configuration(command, given.get(command, []))
