@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "compare two evaluations over the same episodes, in pairs",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
     "serve": "serve a policy to robots over openpi's websocket protocol",
+    "drive": "drive a robot with a served policy: fixed rate, safety limits",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",

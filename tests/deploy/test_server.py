@@ -283,18 +283,21 @@ def test_a_full_queue_is_answered_at_once():
 def test_a_request_that_fails_does_not_fail_those_beside_it():
     class Choosy(FakeModel):
         def decide(self, observations):
+            entered.set()
             release.wait(60.0)
             if any(seen["observation.state"][1] > 0.9 for seen in observations):
                 raise RuntimeError
             return super().decide(observations)
 
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
     poison = observation()
     poison["observation.state"][1] = 1.0
     answers = []
     with ServerThread(Choosy()) as server:
         robots = [server.connect() for _ in range(3)]
-        threads = [asking(robots[0], answers), asking(robots[1], answers)]
+        threads = [asking(robots[0], answers)]
+        assert entered.wait(60.0)
+        threads.append(asking(robots[1], answers))
         robots[2].send(encode(poison))
         wait_for(lambda: "queue_length 2" in server.get("/metrics")[1])
         release.set()
