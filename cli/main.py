@@ -15,6 +15,8 @@ COMMANDS = {
     "drift": "measure how far the tracked target drifts, by a motion model and by the bicycle",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
     "carla": "start CARLA, or serve its protocol with the MuJoCo lot behind it",
+    "serve": "serve a policy to robots over openpi's websocket protocol",
+    "drive": "drive a robot with a served policy: fixed rate, safety limits",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",

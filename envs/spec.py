@@ -139,6 +139,39 @@ class EmbodimentSpec:
         return _differences("", _jsonable(self.to_dict()), _jsonable(other.to_dict()))
 
 
+@dataclass(frozen=True)
+class SafetySpec:
+    """What whoever drives an embodiment must keep to; the embodiment's owner declares it.
+
+    safe_action: taken when there is nothing better; an entry of None keeps its last value.
+    max_velocity: greatest change of each action entry in units a second; a faster one is slowed.
+    max_jump: greatest change of each action entry from one action to the next; an action that
+    jumps farther is no plausible one and is not carried out.
+    max_observation_age, max_action_age: seconds after its sensors' reading until which an
+    observation may be decided on, and an action derived from it carried out.
+    never_repeats: whether two readings of the state never agree to the bit, as noise has it, so
+    that a repetition means frozen sensors.
+    """
+
+    safe_action: tuple[float | None, ...]
+    max_velocity: tuple[float, ...]
+    max_jump: tuple[float, ...]
+    max_observation_age: float
+    max_action_age: float
+    never_repeats: bool
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.safe_action), len(self.max_velocity), len(self.max_jump)}
+        if len(sizes) != 1:
+            raise ValueError(
+                "SafetySpec needs a safe action, a velocity and a jump for each action entry; got "
+                f"{len(self.safe_action)}, {len(self.max_velocity)} and {len(self.max_jump)}"
+            )
+        limits = (*self.max_velocity, *self.max_jump, self.max_observation_age, self.max_action_age)
+        if not all(limit > 0.0 for limit in limits):
+            raise ValueError(f"the limits of a SafetySpec must be positive, got {limits}")
+
+
 def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _jsonable(entry) for key, entry in value.items()}

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from helmsight.envs.geometry import Pose, Rectangle
-from helmsight.envs.spec import CameraSpec, EmbodimentSpec, VectorSpec
+from helmsight.envs.spec import CameraSpec, EmbodimentSpec, SafetySpec, VectorSpec
 
 CONTROL_RATE_HZ = 10
 CONTROL_PERIOD = 1.0 / CONTROL_RATE_HZ
@@ -69,6 +69,17 @@ ACTION = VectorSpec(
     units=("1", "1", "1"),
     low=(-1.0, -1.0, 0.0),
     high=(1.0, 1.0, 1.0),
+)
+
+# Full brake with the wheels and the gear as they are. Throttle, brake and gear change at once, and
+# a standing car turns its wheels from lock to lock: the car's own steering rate is the limit.
+PARKING_SAFETY = SafetySpec(
+    safe_action=(-1.0, None, None),
+    max_velocity=(math.inf, 20.0, math.inf),
+    max_jump=(math.inf, math.inf, math.inf),
+    max_observation_age=0.25,
+    max_action_age=0.35,
+    never_repeats=True,
 )
 
 

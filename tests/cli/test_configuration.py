@@ -88,5 +88,6 @@ def test_every_default_resolves(command):
         "eval": ["checkpoint=a", "out=b"],
         "explain": ["checkpoint=a", "out=b"],
         "sweep": ["data=a", "out=b"],
+        "serve": ["checkpoint=a"],
     }
     assert configuration(command, given.get(command, []))

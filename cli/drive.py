@@ -1,0 +1,103 @@
+"""`helmsight drive`: drive a robot with a served policy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from helmsight.cli.configuration import configuration
+from helmsight.cli.serve import read_api_key
+
+SUCCESS = "TSR"
+
+
+def run(words: list[str]) -> int:
+    """Drive; returns the exit code: 0 when every drive's task succeeded, else 1."""
+    values = configuration("drive", words)
+    if values is None:
+        return 0
+    try:
+        from helmsight.deploy.client import PolicyClient, connect_patiently
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"{error.name} is missing: pip install 'helmsight[deploy]'") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    settings = _settings(values, announced_steps=1)  # wrong ones are refused before anything starts
+    client = PolicyClient(
+        values["server"],
+        read_api_key(values["api_key_file"]),
+        reply_seconds=values["reply_seconds"],
+    )
+    announced = connect_patiently(client, values["wait_for_server"])
+    settings = _settings(values, announced.steps_per_decision)
+    print(f"{values['server']} serves {announced.policy} for {announced.embodiment.name}")
+    outcomes = []
+    for name, robot in _robots(values, announced):
+        summary = {"robot": name, **_drive(robot, client, announced, settings, values["safety"])}
+        outcomes.append(summary["outcome"])
+        print(json.dumps(summary))
+        _append(values["out"], summary)
+    client.close()
+    successes = outcomes.count(SUCCESS)
+    print(f"{successes} of {len(outcomes)} drives succeeded")
+    return 0 if successes == len(outcomes) else 1
+
+
+def _settings(values: dict[str, Any], announced_steps: int) -> Any:
+    from helmsight.deploy.controller import ControllerSettings
+
+    return ControllerSettings(
+        merge=values["merge"],
+        decide_every=values["decide_every"] or announced_steps,
+        wait_fraction=values["wait_fraction"],
+        max_seconds=values["max_seconds"],
+    )
+
+
+def _robots(values: dict[str, Any], announced: Any) -> Iterator[tuple[str, Any]]:
+    """Name and robot of every drive, with the cameras that the policy was trained with."""
+    if values["robot_type"] != "parking":
+        raise ValueError(f"unknown robot_type {values['robot_type']!r}; expected 'parking'")
+    from helmsight.deploy.process_robot import ProcessRobot
+    from helmsight.envs.parking.vehicle import PARKING_SAFETY, parking_embodiment, parking_rig
+
+    rig, size = parking_rig(announced.embodiment)
+    embodiment = parking_embodiment(rig, size)
+    differences = embodiment.differences(announced.embodiment)
+    if differences:
+        raise ValueError(f"the served policy is for another robot: {'; '.join(differences[:3])}")
+    sees = any(key in embodiment.image_keys for key in announced.observation_keys)
+    environment = {**values["robot_options"], "cameras": rig, "image_size": size}
+    for episode in values["episodes"]:
+        options = {"episode": episode, "sees": sees, "environment": environment}
+        command = [sys.executable, "-m", "helmsight.cli.parking_car"]
+        name = f"parking/{values['family']}/{values['split']}/{episode}"
+        yield name, ProcessRobot(command, options, embodiment, PARKING_SAFETY)
+
+
+def _drive(robot: Any, client: Any, announced: Any, settings: Any, safety: Any) -> dict[str, Any]:
+    from helmsight.deploy.controller import Controller
+    from helmsight.deploy.decider import Decider
+    from helmsight.deploy.safety import tightened
+
+    changes = {name: value for name, value in safety.items() if value is not None}
+    limits = tightened(robot.safety, changes)
+    robot.connect()
+    decider = Decider(client, robot.embodiment, announced.observation_keys)
+    try:
+        return Controller(robot, decider, settings, limits).run().summary()
+    finally:
+        decider.close()
+
+
+def _append(out: str | None, summary: dict[str, Any]) -> None:
+    if out is None:
+        return
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "drives.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(summary) + "\n")

@@ -1,0 +1,53 @@
+"""`helmsight serve`: serve a policy to robots."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from helmsight.cli.configuration import configuration
+
+KEY_VARIABLE = "HELMSIGHT_API_KEY"
+
+
+def run(words: list[str]) -> int:
+    """Serve until SIGTERM or Ctrl-C; returns the exit code."""
+    values = configuration("serve", words)
+    if values is None:
+        return 0
+    try:
+        from helmsight.deploy.server import ServerSettings, serve_forever
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"{error.name} is missing: pip install 'helmsight[deploy]'") from None
+
+    checkpoint, device, threads = (values.pop(key) for key in ("checkpoint", "device", "threads"))
+    api_key = read_api_key(values.pop("api_key_file"))
+    settings = ServerSettings(api_key=api_key, **values)  # refused before anything is loaded
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    serve_forever(_model(checkpoint, device, threads), settings)
+    return 0
+
+
+def read_api_key(file: str | None) -> str | None:
+    """The API key from a file, else from the environment, else None.
+
+    Not from the command line, where every user of the machine could read it. Raises ValueError for
+    an empty file.
+    """
+    if file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    key = Path(file).read_text(encoding="utf-8").strip()
+    if not key:
+        raise ValueError(f"api_key_file={file} is empty")
+    return key
+
+
+def _model(checkpoint: str, device: str, threads: int) -> Any:
+    import torch
+
+    from helmsight.deploy.torch_model import load_model
+
+    torch.set_num_threads(threads)
+    return load_model(checkpoint, device)

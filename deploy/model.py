@@ -1,0 +1,46 @@
+"""What a server serves: observations in, chunks of actions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.spec import EmbodimentSpec
+
+
+class ModelError(RuntimeError):
+    """A model that failed or gave what no robot may be sent."""
+
+
+class Model(Protocol):
+    """A policy as the server sees it; called from one thread."""
+
+    embodiment: EmbodimentSpec
+    observation_keys: tuple[str, ...]
+    steps_per_decision: int
+    """How many actions of a chunk are meant to be carried out before the next decision."""
+    name: str
+
+    def warm_up(self) -> None:
+        """Initialise what is initialised lazily."""
+
+    def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
+        """B checked observations -> actions [B, K, A] in physical units."""
+
+
+def checked_actions(actions: Any, count: int, embodiment: EmbodimentSpec) -> NDArray[np.float32]:
+    """Actions [B, K, A] as a model gave them. Raises ModelError for what is no such thing."""
+    array = np.asarray(actions)
+    entries = embodiment.action.size
+    fits = array.ndim == 3 and array.shape[0] == count and array.shape[2] == entries
+    if not fits or array.shape[1] < 1 or not np.issubdtype(array.dtype, np.floating):
+        raise ModelError(
+            f"the policy gave {array.dtype} {list(array.shape)} "
+            f"instead of floating-point actions [{count}, K, {entries}]"
+        )
+    if not np.isfinite(array).all():
+        raise ModelError("the policy gave actions that are not finite")
+    return array.astype(np.float32)

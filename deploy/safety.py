@@ -1,0 +1,189 @@
+"""The last gate before the motors: limits, plausibility, and a safe action when in doubt."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.deploy.robot import Observed
+from helmsight.envs.spec import EmbodimentSpec, SafetySpec
+
+logger = logging.getLogger(__name__)
+
+# Reasons for the safe action.
+STALE_OBSERVATION = "stale_observation"
+FROZEN_OBSERVATION = "frozen_observation"
+BAD_OBSERVATION = "bad_observation"
+NO_ACTION = "no_action"
+NOT_FINITE = "not_finite"
+JUMP = "jump"
+# Reasons for a corrected action.
+POSITION = "position"
+VELOCITY = "velocity"
+
+KEPT_INTERVENTIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A tick at which the executed action was not the proposed one."""
+
+    tick: int
+    reason: str
+    proposed: tuple[float, ...] | None
+    executed: tuple[float, ...]
+
+
+def tightened(
+    safety: SafetySpec, changes: Mapping[str, float | Sequence[float | None]]
+) -> SafetySpec:
+    """A safety specification with some limits narrowed; None leaves an entry as it is.
+
+    Raises ValueError for a limit that the embodiment does not have, or that would be widened.
+    """
+    narrowed: dict[str, float | tuple[float, ...]] = {}
+    for name, value in changes.items():
+        declared = getattr(safety, name)
+        if isinstance(declared, tuple) != isinstance(value, Sequence):
+            raise ValueError(f"{name} must be like {declared}, got {value}")
+        if not isinstance(declared, tuple):
+            assert isinstance(value, float | int)
+            narrowed[name] = _narrower(name, float(declared), float(value))
+            continue
+        assert isinstance(value, Sequence)
+        if len(value) != len(declared):
+            raise ValueError(f"{name} needs {len(declared)} entries, got {len(value)}")
+        narrowed[name] = tuple(
+            own if new is None else _narrower(name, own, float(new))
+            for own, new in zip(declared, value, strict=True)
+        )
+    return dataclasses.replace(safety, **narrowed)  # type: ignore[arg-type]
+
+
+def _narrower(name: str, declared: float, wanted: float) -> float:
+    if not 0.0 < wanted <= declared:
+        raise ValueError(
+            f"{name} can only be tightened: expected more than 0 and at most {declared:g}, "
+            f"got {wanted:g}"
+        )
+    return wanted
+
+
+class SafetyGate:
+    """Every action passes through here; every change that it makes is counted and logged.
+
+    The log gets a line when interventions of a kind begin and end, not one a tick.
+    """
+
+    def __init__(self, embodiment: EmbodimentSpec, safety: SafetySpec) -> None:
+        action = embodiment.action
+        if len(safety.safe_action) != action.size:
+            raise ValueError(
+                f"the safety specification is for {len(safety.safe_action)} action entries, "
+                f"the embodiment {embodiment.name!r} has {action.size}"
+            )
+        self._embodiment, self._safety = embodiment, safety
+        self._low, self._high = np.array(action.low), np.array(action.high)
+        self._step = np.array(safety.max_velocity) / embodiment.rate_hz
+        self._jump = np.array(safety.max_jump)
+        # Nothing was executed yet, so nothing is kept: the middle of the range stands for it.
+        self._last = np.clip(np.zeros(action.size), self._low, self._high)
+        self._moved = False
+        self._newest: Observed | None = None
+        self._frozen = False
+        self._current: tuple[str, ...] = ()
+        self.counts: Counter[str] = Counter()
+        self.interventions: deque[Intervention] = deque(maxlen=KEPT_INTERVENTIONS)
+
+    def doubt(self, observed: Observed, now: float) -> str | None:
+        """Why an observation cannot be decided on, or None. Call once a tick."""
+        state = observed.values.get("observation.state")
+        before, self._newest = self._newest, observed
+        if state is None or not bool(np.isfinite(state).all()):
+            return BAD_OBSERVATION
+        if now - observed.taken_at > self._safety.max_observation_age:
+            return STALE_OBSERVATION
+        if self._safety.never_repeats and before is not None:
+            if observed.taken_at != before.taken_at:
+                earlier = before.values.get("observation.state")
+                self._frozen = earlier is not None and np.array_equal(state, earlier)
+            if self._frozen:
+                return FROZEN_OBSERVATION
+        return None
+
+    def execute(
+        self, tick: int, proposed: NDArray[np.float32] | None, doubt: str | None
+    ) -> NDArray[np.float32]:
+        """The action [A] to carry out instead of a proposed one, most often the same.
+
+        doubt: a reason to take the safe action whatever is proposed. A proposal of None takes it
+        as well.
+        """
+        reason = doubt or self._fault(proposed)
+        if reason is not None or proposed is None:
+            reasons = (reason or NO_ACTION,)
+            executed = self.safe_action()
+        else:
+            executed, reasons = self._limited(proposed)
+        self._note(tick, reasons, proposed, executed)
+        self._last, self._moved = executed, True
+        return executed.astype(np.float32)
+
+    def safe_action(self) -> NDArray[np.float64]:
+        """The embodiment's safe action [A] now."""
+        safe = self._safety.safe_action
+        return np.array(
+            [
+                kept if wanted is None else wanted
+                for wanted, kept in zip(safe, self._last, strict=True)
+            ]
+        )
+
+    def _fault(self, proposed: NDArray[np.float32] | None) -> str | None:
+        """Why a proposal is no plausible action, or None."""
+        if proposed is None:
+            return NO_ACTION
+        if proposed.shape != self._last.shape or not bool(np.isfinite(proposed).all()):
+            return NOT_FINITE
+        if self._moved and bool((np.abs(proposed - self._last) > self._jump).any()):
+            return JUMP
+        return None
+
+    def _limited(
+        self, proposed: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        reasons = []
+        within = np.clip(proposed.astype(np.float64), self._low, self._high)
+        if not np.array_equal(within, proposed):
+            reasons.append(POSITION)
+        slowed = within
+        if self._moved:
+            slowed = np.clip(within, self._last - self._step, self._last + self._step)
+            if not np.array_equal(slowed, within):
+                reasons.append(VELOCITY)
+        return slowed, tuple(reasons)
+
+    def _note(
+        self,
+        tick: int,
+        reasons: tuple[str, ...],
+        proposed: NDArray[np.float32] | None,
+        executed: NDArray[np.float64],
+    ) -> None:
+        for reason in reasons:
+            self.counts[reason] += 1
+            wanted = None if proposed is None else tuple(map(float, proposed))
+            acted = tuple(map(float, executed))
+            self.interventions.append(Intervention(tick, reason, wanted, acted))
+        if reasons != self._current:
+            for reason in set(reasons) - set(self._current):
+                logger.warning("tick %d: intervention %s begins", tick, reason)
+            for reason in set(self._current) - set(reasons):
+                logger.warning("tick %d: intervention %s is over", tick, reason)
+            self._current = reasons

@@ -1,0 +1,48 @@
+"""A trained policy behind the server's surface. The only module here that needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from helmsight.policies.base import Policy, load_policy
+
+
+class TorchModel:
+    """Decides with a policy's `predict_action_chunk`; keeps no state between decisions."""
+
+    def __init__(self, policy: Policy, name: str = "") -> None:
+        self._policy = policy.eval()
+        self.embodiment = policy.embodiment
+        self.observation_keys = tuple(policy.observation_keys())
+        self.steps_per_decision = policy.steps_per_decision
+        self.name = name or policy.type_name
+
+    def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
+        """B observations -> actions [B, K, A]."""
+        together = {
+            key: np.stack([observation[key] for observation in observations])  # [B, ...]
+            for key in self.observation_keys
+        }
+        with torch.no_grad():
+            batch = self._policy.to_batch(together, single=False)
+            return self._policy.predict_action_chunk(batch).float().cpu().numpy()
+
+    def warm_up(self) -> None:
+        """One decision for nothing: what is initialised lazily is not the first robot's to pay."""
+        embodiment = self.embodiment
+        blank: dict[str, NDArray[Any]] = {
+            key: np.zeros((camera.height, camera.width, 3), np.uint8)
+            for key, camera in zip(embodiment.image_keys, embodiment.cameras, strict=True)
+        }
+        blank["observation.state"] = np.zeros(embodiment.state.size, np.float32)
+        self.decide([blank])
+
+
+def load_model(checkpoint: str, device: str = "cpu") -> TorchModel:
+    """The policy of a checkpoint folder or name, ready to decide. Raises as `load_policy` does."""
+    return TorchModel(load_policy(checkpoint).to(device), name=str(checkpoint))
