@@ -208,10 +208,11 @@ def test_closing_gives_the_server_its_settings_back_also_after_an_exception(serv
 
 
 HOLDING = """
-    import sys, time
+    import signal, sys, time
     from helmsight.envs.parking.scenario import ParkedCar, make_scenario
     from helmsight.envs.parking.simulator import VehicleCommand
     from helmsight.envs.parking.simulator_registry import make_simulator
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit "ignore"
     simulator = make_simulator("carla", {"port": int(sys.argv[1])})
     simulator.reset(make_scenario("standard", "train", 0))
     print("driving", flush=True)
