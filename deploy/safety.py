@@ -127,7 +127,7 @@ class SafetyGate:
         """
         reason = doubt or self._fault(proposed)
         if reason is not None or proposed is None:
-            reasons = (reason or NO_ACTION,)
+            reasons: tuple[str, ...] = (reason or NO_ACTION,)
             executed = self.safe_action()
         else:
             executed, reasons = self._limited(proposed)
