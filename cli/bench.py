@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helmsight.cli.configuration import configuration
+from helmsight.cli.configuration import configuration, require_counts
 
 if TYPE_CHECKING:
     from helmsight.eval.benchmarks.measurement import Measurement, Report
@@ -55,9 +55,8 @@ def _check(values: Values) -> None:
             raise ValueError(f"unknown part {part!r}; the parts are {', '.join(PARTS)}")
     if not values["parts"]:
         raise ValueError(f"no parts given; the parts are {', '.join(PARTS)}")
-    for key in ("repeats", "episodes", "batch_size", "step_batch_size", "pairs", "decisions"):
-        if not isinstance(values[key], int) or values[key] < 1:
-            raise ValueError(f"{key} must be a whole number of 1 or more, got {values[key]!r}")
+    counts = ("repeats", "episodes", "batch_size", "step_batch_size", "pairs", "decisions")
+    require_counts(values, *counts)
     if values["episodes"] < values["repeats"]:
         raise ValueError(
             f"episodes ({values['episodes']}) must be at least repeats ({values['repeats']})"

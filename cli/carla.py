@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helmsight.cli.configuration import HELP_WORDS, configuration
+from helmsight.cli.configuration import HELP_WORDS, configuration, require_counts
 
 LABEL = "carla-protocol (MuJoCo)"
 USAGE = """usage: helmsight carla COMMAND KEY=VALUE ...
@@ -66,9 +66,7 @@ def _check(values: dict[str, Any]) -> int:
 
     names = ("episodes", "ticks", "cameras", "image_size")
     episodes, ticks, cameras, image_size = (values[name] for name in names)
-    for name in ("episodes", "ticks"):
-        if not (isinstance(values[name], int) and values[name] >= 1):
-            raise ValueError(f"{name} must be a whole number of 1 or more, got {values[name]!r}")
+    require_counts(values, "episodes", "ticks")
     with ProgressReporter("Checking", episodes, success="driven") as progress:
         found = compare_with_native(
             episodes, ticks, cameras, image_size, lambda done, total: progress.advance(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
         if "=" not in word:
             raise ValueError(f"expected KEY=VALUE, got {word!r}")
     return _compose(folder, words)
+
+
+def require_counts(values: Mapping[str, Any], *keys: str) -> None:
+    """Raises ValueError naming the first of these keys whose value is no whole number above 0."""
+    for key in keys:
+        if not isinstance(values[key], int) or values[key] < 1:
+            raise ValueError(f"{key} must be a whole number of 1 or more, got {values[key]!r}")
 
 
 def _compose(folder: Path, words: list[str]) -> dict[str, Any]:

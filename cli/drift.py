@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helmsight.cli.configuration import configuration
+from helmsight.cli.configuration import configuration, require_counts
 
 if TYPE_CHECKING:
     from helmsight.eval.drift import Drift
@@ -41,9 +41,7 @@ def _stream_settings(values: dict[str, Any]) -> StreamSettings:
     unknown = sorted(set(values["families"]) - set(FAMILIES))
     if unknown or not values["families"]:
         raise ValueError(f"families must be of {', '.join(FAMILIES)}, got {values['families']}")
-    for key in ("episodes", "workers"):
-        if not isinstance(values[key], int) or values[key] < 1:
-            raise ValueError(f"{key} must be a whole number of 1 or more, got {values[key]!r}")
+    require_counts(values, "episodes", "workers")
     options = {"cameras": "none", **as_trained(values["driver"], {})}
     return StreamSettings(
         driver=policy_source(values["driver"]),

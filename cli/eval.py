@@ -17,6 +17,7 @@ def run(words: list[str]) -> int:
     values = configuration("eval", words)
     if values is None:
         return 0
+    from helmsight.envs.parking.simulator_registry import require_free_server
     from helmsight.eval.evaluation import (
         EpisodesFailed,
         EvaluationInterrupted,
@@ -24,8 +25,6 @@ def run(words: list[str]) -> int:
         evaluate,
     )
 
-    if values["env_options"].get("simulator") == "carla" and values["workers"] != 1:
-        raise ValueError(f"a CARLA server has one client: give workers=1, not {values['workers']}")
     out = Path(values["out"])
     driver, options = _driver(values)
     settings = EvaluationSettings(
@@ -47,6 +46,7 @@ def run(words: list[str]) -> int:
             )
         },
     )
+    require_free_server(options.get("simulator", ""), settings.workers)
     try:
         summary = evaluate(settings)
     except EvaluationInterrupted as interruption:

@@ -45,14 +45,12 @@ def environment_identity(name: str, options: dict[str, Any]) -> dict[str, Any]:
     Raises ValueError as `environment_options` does, ConnectionError for a server that is to be
     asked and does not answer.
     """
-    from helmsight.envs.parking.simulator_registry import given_options, simulator_label
+    from helmsight.envs.parking.simulator_registry import simulator_identity
 
     known = environment_options(name, options)
-    of_simulator = given_options(known.pop("simulator_options", None))
+    of_simulator = known.pop("simulator_options", None)
     if known.get("simulator") == "carla":
-        known["simulator"] = simulator_label("carla", of_simulator)
-        if "lot" in of_simulator:
-            known["lot"] = of_simulator["lot"]
+        known |= simulator_identity("carla", of_simulator)
     return known
 
 

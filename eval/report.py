@@ -106,13 +106,19 @@ def _title(content: ReportContent) -> str:
     return f"Parking in the {record.family} lot, split “{record.split}”"
 
 
-def _lead(content: ReportContent) -> str:
-    origin = content.provenance
+def policy_said(origin: Mapping[str, Any]) -> list[str]:
+    """Which policy it was, from its provenance, as pieces of HTML."""
     said = [f"Policy <b>{escape(str(origin.get('policy')))}</b>"]
     if origin.get("checkpoint"):
         said.append(f"from <b>{escape(str(origin['checkpoint']))}</b>")
     if origin.get("sha256"):
         said.append(f"(SHA-256 {escape(str(origin['sha256'])[:12])})")
+    return said
+
+
+def _lead(content: ReportContent) -> str:
+    origin = content.provenance
+    said = policy_said(origin)
     facts = [f"{len(content.records)} episodes"]
     record = next(iter(content.finished), None)
     if record is not None and record.approach:

@@ -51,6 +51,22 @@ def simulator_label(name: str, options: Mapping[str, Any] | None = None) -> str:
     return label_of(**given_options(options))
 
 
+def simulator_identity(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What results depend on: the simulator's label, and its lot where one was given.
+
+    A server's address is no part of it; what is behind it is. Raises as `simulator_label` does.
+    """
+    given = given_options(options)
+    identity = {"simulator": simulator_label(name, given)}
+    return {**identity, "lot": given["lot"]} if "lot" in given else identity
+
+
+def require_free_server(name: str, workers: int) -> None:
+    """Raises ValueError where several workers would share a server that takes one client."""
+    if name == "carla" and workers > 1:
+        raise ValueError(f"a CARLA server has one client: give workers=1, not {workers}")
+
+
 def given_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options that are not None."""
     return {key: value for key, value in (options or {}).items() if value is not None}

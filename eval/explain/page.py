@@ -21,7 +21,7 @@ from helmsight.eval.explain.summary import MeasureSummary
 from helmsight.eval.explain.tables import measure_sections
 from helmsight.eval.explain.view import Explained
 from helmsight.eval.records import write_atomically
-from helmsight.eval.report import fill_template, page_file, provenance_list
+from helmsight.eval.report import fill_template, page_file, policy_said, provenance_list
 
 SALIENCY_SIDE = 32
 LABEL_SIDE = 100
@@ -188,11 +188,7 @@ def _title(content: PageContent) -> str:
 
 def _lead(content: PageContent) -> str:
     origin = content.provenance
-    said = [f"Policy <b>{escape(str(origin.get('policy')))}</b>"]
-    if origin.get("checkpoint"):
-        said.append(f"from <b>{escape(str(origin['checkpoint']))}</b>")
-    if origin.get("sha256"):
-        said.append(f"(SHA-256 {escape(str(origin['sha256'])[:12])})")
+    said = policy_said(origin)
     facts = []
     if content.explained is not None:
         recording = content.explained.recording

@@ -9,8 +9,7 @@ from typing import Any
 
 from helmsight.eval.modular.perception import TRUE_LABEL, CameraPerception, LabelPerception
 from helmsight.eval.modular.policy import ModularConfig, ModularPolicy
-from helmsight.eval.provenance import sha256_of_files
-from helmsight.policies.pretrained import POLICY_FILES, policy_folder
+from helmsight.eval.sources import CheckpointSource
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,6 @@ class ModularSource:
         said = {"policy": "modular", "config": dataclasses.asdict(self.config)}
         if str(self.checkpoint) == TRUE_LABEL:
             return {**said, "perception": "true label"}
-        folder = policy_folder(self.checkpoint)
-        return {
-            **said,
-            "perception": "semantic head",
-            "checkpoint": str(self.checkpoint),
-            "sha256": sha256_of_files([folder / name for name in POLICY_FILES]),
-        }
+        eyes = CheckpointSource(Path(self.checkpoint)).provenance()
+        whose = {key: eyes[key] for key in ("checkpoint", "sha256")}
+        return {**said, "perception": "semantic head", **whose}

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.envs.parking.scenario import APPROACHES, FAMILIES
-from helmsight.envs.parking.simulator_registry import SIMULATORS, given_options, simulator_label
+from helmsight.envs.parking.simulator_registry import (
+    SIMULATORS,
+    require_free_server,
+    simulator_identity,
+)
 from helmsight.envs.parking.vehicle import parking_embodiment
+from helmsight.policies.pretrained import policy_folder
 
 SETTINGS_PATH = "meta/collection_settings.json"
 # They say how much and where, not what: a resumed collection may change them.
@@ -64,8 +69,7 @@ class CollectionSettings:
         if self.simulator not in SIMULATORS:
             choices = ", ".join(SIMULATORS)
             raise ValueError(f"unknown simulator {self.simulator!r}; expected one of {choices}")
-        if self.simulator == "carla" and self.workers > 1:
-            raise ValueError(f"a CARLA server has one client: give workers=1, not {self.workers}")
+        require_free_server(self.simulator, self.workers)
         parking_embodiment(self.cameras, self.image_size)
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
@@ -75,11 +79,7 @@ class CollectionSettings:
         values = {
             name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE
         }
-        # A server's address is no part of what is recorded; what is behind it is.
-        of_simulator = given_options(values.pop("simulator_options"))
-        values["simulator"] = simulator_label(self.simulator, of_simulator)
-        if "lot" in of_simulator:
-            values["lot"] = of_simulator["lot"]
+        values |= simulator_identity(self.simulator, values.pop("simulator_options"))
         if self.policy is not None:
             values["policy"] = str(self.policy)
             values["policy_sha256"] = _policy_hash(self.policy)
@@ -141,11 +141,8 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def _policy_hash(policy: Path) -> str:
-    for folder in (policy / "policy", policy):
-        weights = folder / "model.safetensors"
-        if weights.is_file():
-            return hashlib.sha256(weights.read_bytes()).hexdigest()
-    raise FileNotFoundError(f"{policy} holds no policy: no model.safetensors in it")
+    weights = policy_folder(policy) / "model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def _check_at_least(name: str, value: int, lowest: int) -> None:
