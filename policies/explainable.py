@@ -88,6 +88,22 @@ def jacobian_power(function: TokenFunction, tokens: Tensor) -> Tensor:
     return power
 
 
+def removal_power(function: TokenFunction, tokens: Tensor, usual: Tensor) -> Tensor:
+    """Squared first-order change [B, N] of the outputs when a token becomes the usual one [N, D].
+
+    sum_a (df_a/dF_n . (F_n - U_n))^2, exact as `jacobian_power` is.
+    """
+    with torch.enable_grad():
+        leaf = tokens.detach().requires_grad_(True)
+        outputs = function(leaf)
+        unusual = tokens.detach() - usual  # [B, N, D]
+        power = torch.zeros(tokens.shape[:2], device=tokens.device)
+        for entry in range(outputs.shape[1]):
+            (gradient,) = torch.autograd.grad(outputs[:, entry].sum(), leaf, retain_graph=True)
+            power += (gradient * unusual).sum(dim=2).square()
+    return power
+
+
 def as_distribution(strength: Tensor) -> Tensor:
     """Strengths [..., N] of 0 or more, scaled to sum to 1; uniform where there is none at all."""
     largest = strength.amax(dim=-1, keepdim=True)

@@ -2,8 +2,9 @@
 
 Cameras of one car stand in the same light and mostly share a setting, so the draw of a sample is
 common to its cameras, with a small variation each. An image goes through one colour matrix (white
-balance and saturation), one look-up table (haze, exposure, tone curve), then blur, noise and dirt
-on the lens. A matrix and one table for all channels take two thirds of the time of a table a
+balance and saturation), one look-up table (haze, exposure, tone curve), then uneven light (pools
+and shadows), stains (coloured noise coarser than a pixel, as textures are), blur, noise and dirt on
+the lens. A matrix and one table for all channels take two thirds of the time of a table a
 channel.
 """
 
@@ -27,6 +28,9 @@ STATE_KEY = "observation.state"
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _NOISE_LEVELS = 8
 _NOISE_BANK_SIZE = 1 << 19
+# Points a side at which uneven light is drawn, and the sides of a stain in pixels.
+_LIGHT_POINTS = 4
+_STAIN_SIDES = (2, 3, 4, 6)
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ class AugmentationSettings:
     """
 
     strength: float = 1.0
-    exposure: float = 0.35
+    exposure: float = 0.4
     contrast: float = 0.25
     gamma: float = 0.3
-    white_balance: float = 0.1  # a channel
+    white_balance: float = 0.2  # a channel
     saturation: float = 0.4
     haze: float = 0.35  # largest share of the scene's light replaced by the haze
     haze_probability: float = 0.25
+    uneven_light: float = 0.5  # logarithm of the light at points of a coarse grid
+    uneven_light_probability: float = 0.3
+    stains: float = 18.0  # largest standard deviation in grey values of 255
+    stains_probability: float = 0.15
     blur: float = 1.2  # largest standard deviation in pixels
     blur_probability: float = 0.2
     noise: float = 10.0  # largest standard deviation in grey values of 255
@@ -126,6 +134,7 @@ class Augmentation:
             return generator.random(samples) < settings.scaled(f"{name}_probability")
 
         blurred, noisy, dirty = chosen("blur"), chosen("noise"), chosen("cutout")
+        uneven, stained = chosen("uneven_light"), chosen("stains")
         sigma = settings.scaled("blur") * generator.uniform(0.25, 1.0, samples)
         # [B, 3] and [B, 5]: where the noise is read from the bank; where and how large the dirt is.
         noise_draw = generator.random((samples, 2))
@@ -134,6 +143,10 @@ class Augmentation:
             image = augmented[sample]
             cv2.transform(images[sample], matrices[sample], dst=image)
             cv2.LUT(image, tables[sample], dst=image)
+            if uneven[sample]:
+                _light_unevenly(image, settings.scaled("uneven_light"), generator)
+            if stained[sample]:
+                _stain(image, settings.scaled("stains"), generator)
             if blurred[sample]:
                 side = 3 if sigma[sample] < 0.8 else 5
                 cv2.GaussianBlur(image, (side, side), float(sigma[sample]), dst=image)
@@ -205,6 +218,24 @@ class _Light:
         light = np.exp(exponent * (np.log(np.maximum(light, 1e-4)) + gain))
         light = 0.5 + (light - 0.5) * np.exp(settings.scaled("contrast") * contrast)
         return (np.clip(light, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _light_unevenly(image: NDArray[np.uint8], reach: float, generator: np.random.Generator) -> None:
+    """Scale an image [H, W, 3] in place by a smooth field of light."""
+    field = np.exp(generator.uniform(-reach, reach, (_LIGHT_POINTS, _LIGHT_POINTS)))
+    height, width = image.shape[:2]
+    field = cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    image[:] = np.minimum(image * field[..., None], 255.0)  # [H, W, 3] * [H, W, 1]
+
+
+def _stain(image: NDArray[np.uint8], largest: float, generator: np.random.Generator) -> None:
+    """Add coloured noise that is coarser than a pixel in place; its strength is drawn."""
+    height, width = image.shape[:2]
+    side = int(generator.choice(_STAIN_SIDES))
+    shape = (-(-height // side), -(-width // side), 3)
+    coarse = generator.standard_normal(shape, np.float32) * (largest * generator.random())
+    stains = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    image[:] = np.clip(image + stains, 0.0, 255.0)
 
 
 def _cut_out(image: NDArray[np.uint8], largest: float, draw: NDArray[np.float64]) -> None:

@@ -6,6 +6,10 @@ ungated tokens. At inference no gradient is needed.
 
 Signals (all from one backward pass through the action heads, for the whole batch at once):
 
+    removal          p_n ~ (v^T J_n (F_n - U_n))^2 for v ~ N(0, I) over the action outputs, J taken
+                     through the gate, U_n the usual (mean) token of the place. Its mean over v is
+                     ||J_n (F_n - U_n)||^2: to first order, how far the actions move when the token
+                     is replaced by the usual one.
     jacobian         p_n ~ ||J_n^T v||^2 for v ~ N(0, I) over the action outputs. Its mean over v
                      is ||J_n||_F^2, the first-order variance of the actions under noise on token n.
     expected_action  p_n ~ ||d(sum of actions)/dF_n||^2
@@ -24,7 +28,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-SIGNALS = ("none", "mean_logit", "task_loss", "expected_action", "jacobian")
+SIGNALS = ("none", "mean_logit", "task_loss", "expected_action", "jacobian", "removal")
+# Share of a batch's mean in the usual tokens, which follow the training slowly.
+USUAL_TOKEN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class ControlAidedAttentionConfig:
     before it is normalised to a distribution (1: proportional to the variance).
     """
 
-    signal: str = "jacobian"
+    signal: str = "removal"
     detached: bool = True
     residual: bool = False
     sharpness: float = 1.0
@@ -87,12 +93,14 @@ class TokenAttention(Protocol):
         """Scalar: distance of the attention from its target."""
 
 
-def build_attention(config: ControlAidedAttentionConfig, width: int) -> TokenAttention:
-    """The attention module (an `nn.Module`) that the configuration asks for."""
+def build_attention(config: ControlAidedAttentionConfig, width: int, tokens: int) -> TokenAttention:
+    """The attention module (an `nn.Module`) that the configuration asks for, for N tokens."""
     if config.signal == "none":
         return NoAttention()
     if config.signal == "mean_logit":
         return ReleasedAttention(config, width)
+    if config.signal == "removal":
+        return RemovalAttention(config, width, tokens)
     return ControlAidedAttention(config, width)
 
 
@@ -113,7 +121,7 @@ def signal_gradient(
     with torch.enable_grad():
         leaf = tokens.detach().requires_grad_(True)
         outputs = decode(leaf)
-        if signal == "jacobian":
+        if signal in ("jacobian", "removal"):
             probe = torch.randn(
                 outputs.actions.shape, generator=generator, device=outputs.actions.device
             )
@@ -128,7 +136,7 @@ def signal_gradient(
 
 
 def sensitivity_distribution(gradient: Tensor, sharpness: float = 1.0) -> Tensor:
-    """Distribution [B, N] over tokens, proportional to ||gradient_n||^(2 * sharpness).
+    """Distribution [B, N] over tokens, of gradients [B, N, D]: ~ ||gradient_n||^(2 * sharpness).
 
     Normalising makes the target independent of the gradient's scale, whose smallness left the
     released squared-error target without effect. No gradient at all gives the uniform one.
@@ -175,14 +183,22 @@ class ControlAidedAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Gated:
         scores = self.score(tokens).squeeze(2)  # [B, N, 1] -> [B, N]
         attention = scores.softmax(dim=1)
+        gate = self._gate(attention)
+        return Gated(
+            self._refined(tokens, gate.detach() if self.config.detached else gate),
+            attention,
+            scores,
+        )
+
+    @staticmethod
+    def _gate(attention: Tensor) -> Tensor:
+        """Factor [B, N] of each token."""
         relative = attention * attention.shape[1]
-        gate = 2.0 * relative / (1.0 + relative)
-        if self.config.detached:
-            gate = gate.detach()
-        refined = tokens * gate.unsqueeze(2)
-        if self.config.residual:
-            refined = tokens + refined
-        return Gated(refined, attention, scores)
+        return 2.0 * relative / (1.0 + relative)
+
+    def _refined(self, tokens: Tensor, gate: Tensor) -> Tensor:
+        refined = tokens * gate.unsqueeze(2)  # [B, N, D] * [B, N, 1]
+        return tokens + refined if self.config.residual else refined
 
     def target(
         self, tokens: Tensor, decode: Decode, generator: torch.Generator | None = None
@@ -193,6 +209,46 @@ class ControlAidedAttention(nn.Module):
     def loss(self, gated: Gated, target: Tensor) -> Tensor:
         log_attention = functional.log_softmax(gated.raw, dim=1)
         return functional.kl_div(log_attention, target, reduction="batchmean")
+
+
+class RemovalAttention(ControlAidedAttention):
+    """Attention that learns how far the actions move when a token is taken away.
+
+    A token counts by its gradient times what is unusual about it (one step of integrated gradients,
+    Sundararajan et al. 2017, of a random projection of the actions), so that a token on which the
+    actions depend steeply but which says nothing new is given none. The gate's own dependence on
+    the token counts too: the target is about the actions as they are carried out.
+    """
+
+    usual: Tensor
+    batches: Tensor
+
+    def __init__(self, config: ControlAidedAttentionConfig, width: int, tokens: int) -> None:
+        super().__init__(config, width)
+        self.register_buffer("usual", torch.zeros(tokens, width))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    def target(
+        self, tokens: Tensor, decode: Decode, generator: torch.Generator | None = None
+    ) -> Tensor:
+        if self.training:
+            self._follow(tokens.detach())
+
+        def decode_gated(leaf: Tensor) -> ActionOutputs:
+            attention = self.score(leaf).squeeze(2).softmax(dim=1)  # [B, N]
+            return decode(self._refined(leaf, self._gate(attention)))
+
+        gradient = signal_gradient("removal", tokens, decode_gated, generator)
+        # [B, N, D] -> [B, N, 1]: the projected contribution of each token
+        contribution = (gradient * (tokens.detach() - self.usual)).sum(dim=2, keepdim=True)
+        return sensitivity_distribution(contribution, self.config.sharpness)
+
+    @torch.no_grad()
+    def _follow(self, tokens: Tensor) -> None:
+        """Draw the usual tokens to a batch's mean; the first batches count in full."""
+        self.batches += 1
+        share = max(USUAL_TOKEN_SHARE, 1.0 / float(self.batches))
+        self.usual.lerp_(tokens.mean(dim=0), share)
 
 
 class ReleasedAttention(nn.Module):

@@ -10,7 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helmsight.policies.explainable import TokenState, as_distribution, jacobian_power
+from helmsight.policies.explainable import (
+    TokenState,
+    as_distribution,
+    jacobian_power,
+    removal_power,
+)
 from helmsight.policies.modules.birds_eye import Grid, grid_in_camera
 from helmsight.policies.modules.control_aided import build_attention
 from helmsight.policies.modules.transformer import Attention, DecoderBlock, EncoderBlock
@@ -31,7 +36,8 @@ class ParkingExplanation:
         # In training the task's gradient may be kept from the attention; what the actions depend on
         # does include how the attention follows its tokens.
         config = dataclasses.replace(policy.config.attention, detached=False)
-        attention: Any = build_attention(config, policy.config.width)
+        tokens = self.token_grid.size**2
+        attention: Any = build_attention(config, policy.config.width, tokens)
         attention.load_state_dict(policy.attention.state_dict())  # type: ignore[attr-defined]
         self._gate: Any = attention.to(next(policy.parameters()).device).eval()
 
@@ -76,8 +82,15 @@ class ParkingExplanation:
         return attention
 
     def attention_target(self, state: TokenState) -> Tensor | None:
-        """The Jacobian's target in its mean over probes: exact, and so without noise."""
+        """The target of a signal with random probes in its mean over them, and so without noise."""
         config = self._policy.config.attention
+        if config.signal == "removal":
+            contribution = removal_power(
+                lambda tokens: self.actions(TokenState(tokens, state.context)),
+                state.tokens,
+                self._gate.usual,
+            )
+            return as_distribution(as_distribution(contribution).pow(config.sharpness))
 
         def ungated(tokens: Tensor) -> Tensor:
             return self._heads(tokens, state.context)

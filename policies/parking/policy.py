@@ -95,9 +95,9 @@ class ParkingPolicy(Policy):
         elif config.sees == "label":
             self.view = LabelView(config)
         signal = config.attention if self.view else ControlAidedAttentionConfig("none")
-        self.attention = build_attention(signal, width)
-        self.attention_signal = signal.signal
         tokens = (config.grid.size // 2) ** 2
+        self.attention = build_attention(signal, width, tokens)
+        self.attention_signal = signal.signal
         self.summary = GridSummary(width, tokens) if self.view is not None else None
         slots = config.chunk + 1 + len(WAYPOINT_OFFSETS)
         self.decoder = ParallelDecoder(width, config.attention_heads, config.decoder_layers, slots)
@@ -121,7 +121,8 @@ class ParkingPolicy(Policy):
     def learn_from(self, teacher: ParkingPolicy) -> None:
         """Start with a privileged policy's weights, and learn to see what it is shown.
 
-        All but the camera encoder starts where the teacher ended; a loss draws the grid that the
+        All but the camera encoder (and an attention that is trained otherwise) starts where the
+        teacher ended; a loss draws the grid that the
         cameras give to the one that the teacher makes of the label. Raises ValueError for a
         teacher that is none, or of another shape.
         """
@@ -131,9 +132,11 @@ class ParkingPolicy(Policy):
                 f"(policy=parking); these see {teacher.config.sees} and {self.config.sees}"
             )
         own, weights = self.state_dict(), teacher.state_dict()
-        pupil_only = ("view.encoder.", "view.depth_head.", "view.feature_head.", "semantic_head.")
+        not_taken = ["view.encoder.", "view.depth_head.", "view.feature_head.", "semantic_head."]
+        if teacher.config.attention != self.config.attention:
+            not_taken.append("attention.")  # another signal's: the pupil's own starts anew
         for name, value in own.items():
-            if name.startswith(pupil_only):
+            if name.startswith(tuple(not_taken)):
                 continue
             if name not in weights or weights[name].shape != value.shape:
                 raise ValueError(f"the teacher's shape differs: {name} is missing or of other size")

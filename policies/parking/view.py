@@ -80,9 +80,11 @@ class LabelView(nn.Module):
 
     def forward(self, label: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
         """label [B, S, S] of class ids, target [B, 3], state tokens [B, T, D]."""
-        classes = functional.one_hot(coarse_label(label, self.size * self.fold), SEMANTIC_CLASSES)
-        # [B, 64, 64, 3] -> [B, 3, 64, 64] -> [B, 3 * fold^2, G, G]
-        folded = functional.pixel_unshuffle(classes.permute(0, 3, 1, 2).float(), self.fold)
+        fine = coarse_label(label, 2 * self.size * self.fold)
+        classes = functional.one_hot(fine, SEMANTIC_CLASSES).permute(0, 3, 1, 2).float()
+        # [B, 3, 128, 128] -> [B, 3, 64, 64]: shares of 2 x 2 cells say where in a cell an edge is
+        shares = functional.avg_pool2d(classes, 2)
+        folded = functional.pixel_unshuffle(shares, self.fold)  # [B, 3 * fold^2, G, G]
         tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
         return Seen(tokens, grid, None)
 

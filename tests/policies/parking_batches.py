@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
 
 
 def tiny_policy(
-    signal: str = "jacobian", image_size: int = 32, seed: int = 0, **changes: Any
+    signal: str = "removal", image_size: int = 32, seed: int = 0, **changes: Any
 ) -> ParkingPolicy:
     """An untrained policy; `changes` are entries of its configuration."""
     config = ParkingPolicyConfig(

@@ -77,7 +77,7 @@ def test_the_gradient_passes_through_an_attention_that_is_detached_in_training()
 
 
 def test_the_target_is_what_training_approaches_on_average():
-    policy, explanation, _, state = explained()
+    policy, explanation, _, state = explained(signal="jacobian")
     exact = explanation.attention_target(state)
 
     def ungated(tokens):
@@ -85,6 +85,27 @@ def test_the_target_is_what_training_approaches_on_average():
 
     assert exact is not None
     assert torch.allclose(exact, as_distribution(jacobian_power(ungated, state.tokens)), atol=1e-6)
+
+
+def test_the_target_of_removal_is_the_change_of_the_actions_as_they_are_driven():
+    _, explanation, _, state = explained(signal="removal")
+    torch.nn.init.normal_(explanation._gate.usual)
+    step = 1e-3
+
+    def actions(tokens):
+        with torch.no_grad():
+            return explanation.actions(TokenState(tokens, state.context))
+
+    removed = []
+    for token in range(state.tokens.shape[1]):
+        toward = torch.zeros_like(state.tokens)
+        toward[:, token] = step * (explanation._gate.usual - state.tokens)[:, token]
+        change = (actions(state.tokens + toward) - actions(state.tokens - toward)) / (2.0 * step)
+        removed.append(change.square().sum(dim=1))
+    expected = as_distribution(torch.stack(removed, dim=1))
+    target = explanation.attention_target(state)
+    assert target is not None
+    assert torch.allclose(target, expected, rtol=0.05, atol=1e-4)
 
 
 def test_a_policy_without_attention_has_neither_map_nor_target():
@@ -149,8 +170,8 @@ def test_softmax_weights_are_those_that_the_attention_mixes_with():
 
 def test_sharpness_sharpens_the_target_as_in_training():
     changes = ControlAidedAttentionConfig("jacobian", sharpness=2.0)
-    plain = explained()[1].attention_target(explained()[3])
-    policy = tiny_policy()
+    plain = explained(signal="jacobian")[1].attention_target(explained(signal="jacobian")[3])
+    policy = tiny_policy("jacobian")
     policy.config = dataclasses.replace(policy.config, attention=changes)
     batch = {key: BATCH[key] for key in policy.observation_keys()}
     explanation = policy.explainable()

@@ -81,7 +81,7 @@ def test_four_samples_are_learnt_by_heart(head: str) -> None:
         assert parts[name].item() < 0.75 * before[name].item(), name
 
 
-@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+@pytest.mark.parametrize("signal", ("jacobian", "removal", "mean_logit"))
 def test_it_trains_in_bfloat16(signal: str) -> None:
     policy = tiny_policy(signal).train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -118,7 +118,7 @@ def test_depth_labels_of_sixteen_cells_fit_images_of_any_size(image_size: int) -
 
 def test_detached_attention_is_trained_by_its_own_loss_alone() -> None:
     for detached, trained in ((True, False), (False, True)):
-        config = ControlAidedAttentionConfig("jacobian", detached=detached)
+        config = ControlAidedAttentionConfig("removal", detached=detached)
         policy = tiny_policy(attention=config)
         loss, parts = policy(random_batch(policy.embodiment, 2))
         (loss - policy.config.loss.attention * parts["attention"]).backward()
@@ -299,7 +299,7 @@ def test_chunks_have_their_shape_and_lie_in_the_action_range(head: str, sees: st
 
 
 @pytest.mark.parametrize("birds_eye", BIRDS_EYES)
-@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+@pytest.mark.parametrize("signal", ("jacobian", "removal", "mean_logit"))
 def test_an_observation_gives_the_same_action_alone_and_in_a_batch(
     birds_eye: str, signal: str
 ) -> None:

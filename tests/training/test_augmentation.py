@@ -19,6 +19,8 @@ OFF = {
     "white_balance": 0.0,
     "saturation": 0.0,
     "haze_probability": 0.0,
+    "uneven_light_probability": 0.0,
+    "stains_probability": 0.0,
     "blur_probability": 0.0,
     "noise_probability": 0.0,
     "cutout_probability": 0.0,
@@ -136,6 +138,23 @@ def test_haze_lifts_black_and_lowers_contrast() -> None:
     light = only(haze=0.5, haze_probability=1.0)(grey(255), 1)[FRONT][:, 0, 0, 0].int()
     assert (dark > 0).all()
     assert (light - dark < 255).all()
+
+
+def test_uneven_light_is_smooth_and_keeps_the_colour() -> None:
+    changed = only(uneven_light=0.5, uneven_light_probability=1.0)(grey(100), 0)[FRONT].float()
+    assert changed.std(dim=(1, 2, 3)).min() > 3.0
+    assert (changed.diff(dim=2).abs().max() < 20.0) and (changed.diff(dim=1).abs().max() < 20.0)
+    assert torch.equal(changed[..., 0], changed[..., 2])
+    assert changed.min() >= 60.0 and changed.max() <= 165.0  # 100 * exp(-0.5) and exp(0.5)
+
+
+def test_stains_are_coloured_coarser_than_a_pixel_and_without_bias() -> None:
+    changed = only(stains=40.0, stains_probability=1.0)(grey(128, 200), 0)[FRONT].float() - 128.0
+    assert changed.mean().abs() < 1.5
+    assert 5.0 < changed.std() < 40.0
+    neighbours = (changed[:, :, 1:] * changed[:, :, :-1]).mean() / changed.square().mean()
+    channels = (changed[..., 0] * changed[..., 1]).mean() / changed.square().mean()
+    assert neighbours > 0.5 and channels.abs() < 0.2
 
 
 def test_cutout_covers_a_rectangle_no_larger_than_asked() -> None:

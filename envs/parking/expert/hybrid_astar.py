@@ -35,8 +35,8 @@ PRIMITIVE_LENGTH = 0.9
 STEER_CHANGE_COST = 0.25  # from straight to full lock
 # Clearance is paid for a metre driven and a metre that is missing: a little below the comfortable
 # clearance, much below the safe one, so that one search finds the narrow way only where it must.
-COMFORTABLE_CLEARANCE, COMFORT_COST = 0.7, 1.0
-SAFE_CLEARANCE, SAFETY_COST = 0.35, 8.0
+COMFORTABLE_CLEARANCE, COMFORT_COST = 0.9, 2.0
+SAFE_CLEARANCE, SAFETY_COST = 0.6, 8.0
 HEURISTIC_WEIGHT = 1.1
 TAIL = 2.0
 SHORT_TAILS = (TAIL, 1.0, 0.4, 0.0)

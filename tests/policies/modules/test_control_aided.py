@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as functional
@@ -17,13 +19,14 @@ from helmsight.policies.modules.control_aided import (
     Gated,
     NoAttention,
     ReleasedAttention,
+    RemovalAttention,
     build_attention,
     sensitivity_distribution,
     signal_gradient,
 )
 
 BATCH, TOKENS, WIDTH, ACTIONS, BINS = 3, 5, 8, 4, 7
-DISTRIBUTED = ("task_loss", "expected_action", "jacobian")
+DISTRIBUTED = ("task_loss", "expected_action", "jacobian", "removal")
 seeds = st.integers(0, 2**31 - 1)
 
 
@@ -76,7 +79,7 @@ def gradient(signal: str, tokens: Tensor, decoder: nn.Module, seed: int = 0) -> 
 
 def attention_of(signal: str, **changes: bool) -> nn.Module:
     torch.manual_seed(1)
-    attention = build_attention(ControlAidedAttentionConfig(signal, **changes), WIDTH)
+    attention = build_attention(ControlAidedAttentionConfig(signal, **changes), WIDTH, TOKENS)
     assert isinstance(attention, nn.Module)
     return attention
 
@@ -179,7 +182,7 @@ def test_a_target_can_be_computed_without_gradients_around_it(signal: str) -> No
 
 
 @pytest.mark.parametrize("residual", (False, True))
-@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+@pytest.mark.parametrize("signal", ("jacobian", "removal", "mean_logit"))
 def test_detached_attention_gets_no_gradient_from_the_task(signal: str, residual: bool) -> None:
     attention = attention_of(signal, detached=True, residual=residual)
     tokens = random_tokens(7, dtype=torch.float).requires_grad_(True)
@@ -188,7 +191,7 @@ def test_detached_attention_gets_no_gradient_from_the_task(signal: str, residual
     assert tokens.grad is not None and bool((tokens.grad != 0.0).any())
 
 
-@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+@pytest.mark.parametrize("signal", ("jacobian", "removal", "mean_logit"))
 def test_joint_attention_gets_a_gradient_from_the_task(signal: str) -> None:
     attention = attention_of(signal, detached=False)
     attention(random_tokens(7, dtype=torch.float)).tokens.square().sum().backward()
@@ -196,7 +199,7 @@ def test_joint_attention_gets_a_gradient_from_the_task(signal: str) -> None:
     assert first.grad is not None and bool((first.grad != 0.0).any())
 
 
-@pytest.mark.parametrize("signal", ("jacobian", "mean_logit"))
+@pytest.mark.parametrize("signal", ("jacobian", "removal", "mean_logit"))
 @pytest.mark.parametrize("detached", (False, True))
 def test_the_attention_loss_trains_the_attention(signal: str, detached: bool) -> None:
     attention, decoder = attention_of(signal, detached=detached), SlotDecoder()
@@ -271,6 +274,56 @@ def test_the_loss_is_zero_exactly_where_the_attention_is_its_target() -> None:
     elsewhere = Gated(torch.zeros(1, 3, WIDTH), target, torch.zeros(1, 3))
     assert attention.loss(here, target).item() == pytest.approx(0.0, abs=1e-6)
     assert attention.loss(elsewhere, target).item() > 0.1
+
+
+def removal_attention() -> RemovalAttention:
+    attention = attention_of("removal")
+    assert isinstance(attention, RemovalAttention)
+    return attention.eval()
+
+
+def test_the_mean_removal_target_is_the_squared_first_order_change_of_the_actions() -> None:
+    attention, decoder, draws = removal_attention(), SlotDecoder(), 20_000
+    attention.usual.copy_(random_tokens(11, batch=1, dtype=torch.float)[0])
+    tokens = random_tokens(3, batch=1, dtype=torch.float)
+
+    def actions(leaf: Tensor) -> Tensor:
+        return decoder(attention(leaf).tokens).actions
+
+    attention.config = dataclasses.replace(attention.config, detached=False)
+    jacobian = torch.autograd.functional.jacobian(actions, tokens)[0, :, 0]  # [A, N, D]
+    exact = (jacobian * (tokens[0] - attention.usual)).sum(dim=2).square().sum(dim=0)  # [N]
+    generator = torch.Generator().manual_seed(0)
+    gradient = signal_gradient(
+        "removal",
+        tokens.expand(draws, -1, -1),
+        lambda leaf: decoder(attention(leaf).tokens),
+        generator,
+    )
+    found = (gradient * (tokens - attention.usual)).sum(dim=2).square().mean(dim=0)
+    torch.testing.assert_close(found, exact, rtol=0.05, atol=1e-7)
+
+
+def test_a_usual_token_gets_no_attention_from_its_target() -> None:
+    attention, decoder = removal_attention(), SlotDecoder()
+    tokens = random_tokens(3, dtype=torch.float)
+    attention.usual.copy_(tokens[0])
+    target = attention.target(tokens, decoder, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(target[0], torch.full((TOKENS,), 1.0 / TOKENS))  # nothing to say
+    attention.usual[0] += 1.0
+    target = attention.target(tokens, decoder, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(target[0], torch.eye(TOKENS)[0])
+
+
+def test_usual_tokens_follow_the_mean_of_what_is_trained_on_and_of_nothing_else() -> None:
+    attention, decoder = removal_attention(), SlotDecoder()
+    tokens = random_tokens(3, batch=64, dtype=torch.float) + 2.0
+    attention.target(tokens, decoder)
+    assert not attention.usual.any()
+    attention.train()
+    for part in tokens.chunk(4):
+        attention.target(part, decoder)
+    torch.testing.assert_close(attention.usual, tokens.mean(dim=0))
 
 
 def test_no_attention_leaves_tokens_unchanged_and_has_no_parameters() -> None:
