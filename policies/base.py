@@ -31,6 +31,9 @@ from helmsight.policies.pretrained import policy_folder
 Observation = Mapping[str, NDArray[Any]]
 Statistics = dict[str, dict[str, list[float]]]
 
+# Prefix of the keys of the same images in another look, in training batches.
+OTHER_LOOK = "other_look."
+
 _REGISTRY: dict[str, type[TrainedModel]] = {}
 Registered = TypeVar("Registered", bound="TrainedModel")
 
@@ -73,6 +76,11 @@ class TrainedModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its named parts, scalars."""
+
+    @property
+    def wants_other_look(self) -> bool:
+        """Whether training batches shall hold every image a second time, in another look."""
+        return False
 
     def save(self, folder: Path) -> None:
         """Write the model into `folder`, which is made if it is not there."""

@@ -20,6 +20,7 @@ from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
 from helmsight.training.dataset.windows import Windows
 from helmsight.training.mirroring import Mirroring
+from helmsight.training.other_look import OtherLook
 from helmsight.training.settings import TrainingSettings
 from helmsight.training.trainer import TrainingSummary, train_on
 
@@ -96,12 +97,21 @@ class LeRobotTrainingData:
         seed = settings.seed + 1_000_003 * process
         mirroring = Mirroring(self.embodiment, settings.mirror, seed)
         augmentation = Augmentation(settings.augmentation, self.embodiment.state, seed)
+        other_look: OtherLook | None = None
+        if cast(TrainedModel, policy).wants_other_look:
+            other_look = OtherLook(settings.augmentation, self.embodiment, seed)
+
+        def transform(batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+            mirrored = mirroring(batch, step)
+            looks = other_look(mirrored, step) if other_look else {}
+            return augmentation(mirrored, step) | looks
+
         loader = BatchLoader(
             self._windows(policy, [training for training, _ in self._splits]),
             settings.batch_size,
             seed,
             threads=settings.loader_threads,
-            transform=lambda batch, step: augmentation(mirroring(batch, step), step),
+            transform=transform,
         )
         return loader.iterate(start_step)
 

@@ -53,6 +53,13 @@ class ParallelDecoder(nn.Module):
         return self.norm(slots)
 
 
+class FeedForwardReadOut(nn.Sequential):
+    """Hidden layer and linear map from a slot to its values."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
+
+
 class ControlTokenHead(nn.Module):
     """Autoregressive control tokens, as the published parking decoders use.
 

@@ -24,6 +24,8 @@ TARGET_ENTRIES = ("target_x", "target_y", "target_yaw")
 class ParkingLossWeights:
     """Weight of each part of the loss.
 
+    consistency: of the distance between what is attended to and done in two looks of one state
+    (costs a second pass through the network; 0: off).
     waiting: weight of the acceleration of an expert that stands on its way and brakes, as it does
     until its wheels are turned. Five in six frames of standing are like that; a clone that takes
     them at full weight never starts again.
@@ -36,6 +38,7 @@ class ParkingLossWeights:
     depth: float = 0.25
     attention: float = 0.1
     teacher: float = 1.0
+    consistency: float = 0.0
     waiting: float = 0.15
 
 

@@ -5,7 +5,6 @@ view (cameras or label) -> control-aided attention -> heads, with the state besi
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -14,9 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Policy, Statistics, register
+from helmsight.policies.base import OTHER_LOOK, Policy, Statistics, register
 from helmsight.policies.explainable import Explainable
-from helmsight.policies.modules.action_heads import ControlTokenHead, GridSummary, ParallelDecoder
+from helmsight.policies.modules.action_heads import (
+    ControlTokenHead,
+    FeedForwardReadOut,
+    GridSummary,
+    ParallelDecoder,
+)
 from helmsight.policies.modules.birds_eye import grid_in_camera
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
@@ -33,13 +37,15 @@ from helmsight.policies.parking.config import (
     WAYPOINT_OFFSETS,
     ParkingPolicyConfig,
 )
-from helmsight.policies.parking.view import LabelView, Seen, SurroundView, coarse_label
-
-# A car farther than this from its target (m) and slower than this (m/s) stands on its way.
-ON_ITS_WAY, STANDING_SPEED = 0.8, 0.05
-SPEED_ENTRY = 3  # of simulator.state
-# Of background, obstacle and target slot in the semantic loss, as published.
-SEMANTIC_WEIGHTS = (1.0, 2.0, 2.0)
+from helmsight.policies.parking.labels import ParkingLabels, make_labels, mean_over_steps
+from helmsight.policies.parking.losses import (
+    SEMANTIC_WEIGHTS,
+    consistency_loss,
+    depth_loss,
+    grid_loss,
+    semantic_loss,
+)
+from helmsight.policies.parking.view import LabelView, Seen, SurroundView
 
 
 class Decoded(NamedTuple):
@@ -166,6 +172,10 @@ class ParkingPolicy(Policy):
         }
 
     @property
+    def wants_other_look(self) -> bool:
+        return self.config.loss.consistency > 0.0 and self.config.sees == "cameras"
+
+    @property
     def steps_per_decision(self) -> int:
         return 1 if self.config.head == "target_speed" else self.config.steps_per_decision
 
@@ -236,8 +246,8 @@ class ParkingPolicy(Policy):
         weights = self.config.loss
         parts = {
             "action": self._action_loss(gated.tokens, context, decoded, labels).mean(),
-            "target_speed": (decoded.speed - labels["speed"]).abs().mean(),
-            "waypoints": (decoded.waypoints - labels["waypoints"]).abs().mean(),
+            "target_speed": (decoded.speed - labels.speed).abs().mean(),
+            "waypoints": (decoded.waypoints - labels.waypoints).abs().mean(),
         }
         if self.attention_signal != "none":
 
@@ -247,88 +257,53 @@ class ParkingPolicy(Policy):
             target = self.attention.target(tokens, decode)
             parts["attention"] = self.attention.loss(gated, target)
         if seen is not None and seen.depth_logits is not None:
-            parts["semantics"] = self._semantic_loss(seen.grid, batch["observation.birds_eye"])
-            parts["depth"] = self._depth_loss(seen.depth_logits, batch)
+            depth = torch.stack([batch[key] for key in self.embodiment.depth_keys], dim=1)
+            logits = self._semantics(seen.grid)
+            parts["semantics"] = semantic_loss(logits, batch["observation.birds_eye"])
+            parts["depth"] = depth_loss(seen.depth_logits, depth, self.config.depth)
         if seen is not None and self._teacher:
-            parts["teacher"] = self._teacher_loss(seen.grid, batch)
+            parts["teacher"] = grid_loss(seen.grid, self._shown(batch))
+        if self.wants_other_look and self.training:
+            parts["consistency"] = self._consistency_loss(batch, gated, decoded)
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
 
-    def labels(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Normalised targets of the heads, from recorded actions and the recorded path."""
-        states = batch["simulator.state"]  # [B, 2 + W, 5]: now, speed ahead, waypoints
+    def labels(self, batch: dict[str, Tensor]) -> ParkingLabels:
+        """Normalised targets of the heads."""
         actions = self.action_range(batch["action"])  # [B, K, A]
-        now, future = states[:, :1], states[:, 2:]
-        cos, sin = now[..., 2].cos(), now[..., 2].sin()  # [B, 1]
-        dx, dy = future[..., 0] - now[..., 0], future[..., 1] - now[..., 1]  # [B, W]
-        turned = future[..., 2] - now[..., 2]
-        waypoints = torch.stack(
-            [
-                (cos * dx + sin * dy) / 5.0,
-                (cos * dy - sin * dx) / 5.0,
-                turned.cos(),
-                turned.sin(),
-            ],
-            dim=2,
-        )
-        speed = torch.stack(
-            [states[:, 1, SPEED_ENTRY] / 2.0, actions[:, 0, 1], actions[:, 0, 2]], dim=1
-        )
-        return {
-            "action": actions,
-            "valid": (~batch["action_is_pad"]).float(),
-            "weight": self._entry_weights(batch["observation.state"], now[:, 0], batch["action"]),
-            "speed": speed,
-            "waypoints": waypoints,
-        }
-
-    def _entry_weights(self, state: Tensor, now: Tensor, actions: Tensor) -> Tensor:
-        """Weight [B, A] of each action entry's error; see `ParkingLossWeights.waiting`."""
-        acceleration = self.embodiment.action.index("acceleration")
-        x, y, _ = state[:, self._target].unbind(dim=1)
-        on_its_way = torch.hypot(x, y) > ON_ITS_WAY
-        stands = now[:, SPEED_ENTRY].abs() < STANDING_SPEED
-        waits = on_its_way & stands & (actions[:, 0, acceleration] < 0.0)
-        weights = torch.ones_like(actions[:, 0])
-        weights[:, acceleration] = torch.where(waits, self.config.loss.waiting, 1.0)
-        return weights
+        return make_labels(batch, actions, self.embodiment, self.config.loss.waiting)
 
     def _action_loss(
-        self, tokens: Tensor, context: Tensor, decoded: Decoded, labels: dict[str, Tensor]
+        self, tokens: Tensor, context: Tensor, decoded: Decoded, labels: ParkingLabels
     ) -> Tensor:
         """Imitation loss [B] of the head that drives: L1 on the chunk, or token cross-entropy."""
         if self.token_head is None:
-            error = (decoded.chunk - labels["action"]).abs()  # [B, K, A]
-            error = (error * labels["weight"].unsqueeze(1)).mean(dim=2)  # [B, K]
-            return self._mean_over_steps(error, labels["valid"])
-        targets = self.token_head.to_tokens(labels["action"])
+            error = (decoded.chunk - labels.action).abs()  # [B, K, A]
+            error = (error * labels.weight.unsqueeze(1)).mean(dim=2)  # [B, K]
+            return mean_over_steps(error, labels.valid)
+        targets = self.token_head.to_tokens(labels.action)
         context = self._with_summary(tokens, context)
         return self._token_loss(self.token_head(tokens, context, targets), targets, labels)
 
-    def _token_loss(self, logits: Tensor, targets: Tensor, labels: dict[str, Tensor]) -> Tensor:
+    def _token_loss(self, logits: Tensor, targets: Tensor, labels: ParkingLabels) -> Tensor:
         """Cross-entropy [B] of control tokens."""
         assert self.token_head is not None
         error = self.token_head.loss(logits, targets)
         error = error.unflatten(1, (self.config.chunk, -1)).mean(dim=2)  # [B, K * A] -> [B, K]
-        return self._mean_over_steps(error, labels["valid"])
-
-    @staticmethod
-    def _mean_over_steps(error: Tensor, valid: Tensor) -> Tensor:
-        """[B, K] -> [B], over the steps that were recorded."""
-        return (error * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1.0)
+        return mean_over_steps(error, labels.valid)
 
     def _action_outputs(
-        self, tokens: Tensor, context: Tensor, labels: dict[str, Tensor]
+        self, tokens: Tensor, context: Tensor, labels: ParkingLabels
     ) -> ActionOutputs:
         """The driving head's continuous actions, raw outputs and loss, for attention's target."""
         if self.token_head is not None:
-            targets = self.token_head.to_tokens(labels["action"])
+            targets = self.token_head.to_tokens(labels.action)
             logits = self.token_head(tokens, self._with_summary(tokens, context), targets)
             loss = self._token_loss(logits, targets, labels)
             return ActionOutputs(self.token_head.expected(logits), logits, loss)
         decoded = self._decode(tokens, context)
         if self.config.head == "target_speed":
-            loss = (decoded.speed - labels["speed"]).abs().mean(dim=1)
+            loss = (decoded.speed - labels.speed).abs().mean(dim=1)
             return ActionOutputs(decoded.speed, decoded.speed, loss)
         loss = self._action_loss(tokens, context, decoded, labels)
         return ActionOutputs(decoded.chunk.flatten(1), decoded.chunk, loss)
@@ -339,29 +314,22 @@ class ParkingPolicy(Policy):
         factor = SEMANTIC_SIZE * 2 // self.config.grid.size
         return functional.pixel_shuffle(self.semantic_head(grid), factor)
 
-    def _semantic_loss(self, grid: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy with the published class weights; label [B, 200, 200]."""
-        weight = grid.new_tensor(SEMANTIC_WEIGHTS)
-        logits = self._semantics(grid)
-        return functional.cross_entropy(logits, coarse_label(label), weight=weight)
-
-    def _teacher_loss(self, grid: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Squared distance to the teacher's grid, as a share of that grid's variance."""
+    def _shown(self, batch: dict[str, Tensor]) -> Tensor:
+        """The grid that the teacher makes of the label."""
         with torch.no_grad():
-            teacher = self._teacher[0].to(grid.device)
-            _, _, shown = teacher._tokens(batch)
+            _, _, shown = self._teacher[0].to(batch["observation.state"].device)._tokens(batch)
         assert shown is not None
-        return functional.mse_loss(grid, shown.grid) / shown.grid.var().clamp(min=1e-6)
+        return shown.grid
 
-    def _depth_loss(self, depth_logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        depth = torch.stack([batch[key] for key in self.embodiment.depth_keys], dim=1)
-        bins = self.config.depth.index(depth.float() / 1000.0)  # [B, C, h, w]
-        # [B, C, D, h, w] -> [B * C, D, h, w]
-        logits, bins = depth_logits.flatten(0, 1), bins.flatten(0, 1)
-        if logits.shape[2:] != bins.shape[1:]:  # labels have 16 x 16 cells for any image size
-            logits = functional.adaptive_avg_pool2d(logits, (bins.shape[1], bins.shape[2]))
-        known = (bins >= 0).sum().clamp(min=1)
-        return functional.cross_entropy(logits, bins, ignore_index=-1, reduction="sum") / known
+    def _consistency_loss(self, batch: dict[str, Tensor], gated: Gated, decoded: Decoded) -> Tensor:
+        """Distance of attention and actions from those for the same state in its other look."""
+        looks = {key: batch[f"{OTHER_LOOK}{key}"] for key in self.embodiment.image_keys}
+        tokens, context, _ = self._tokens(batch | looks)
+        gated_other: Gated = self.attention(tokens)
+        decoded_other = self._decode(gated_other.tokens, context)
+        return consistency_loss(
+            (gated.attention, gated_other.attention), (decoded.chunk, decoded_other.chunk)
+        )
 
     # Control
 
@@ -430,15 +398,3 @@ class ParkingPolicy(Policy):
                     self.embodiment.cameras[index], attention, metres, self.config.grid.extent
                 ).numpy()
         return found
-
-
-class FeedForwardReadOut(nn.Sequential):
-    """Hidden layer and linear map from a slot to its values."""
-
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
-
-
-def parameter_count(policy: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(math.prod(p.shape) for p in policy.parameters() if p.requires_grad)

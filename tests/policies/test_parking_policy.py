@@ -14,6 +14,7 @@ from torch import Tensor
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import parking_embodiment
+from helmsight.policies.base import OTHER_LOOK
 from helmsight.policies.modules.birds_eye import Grid
 from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
@@ -23,8 +24,10 @@ from helmsight.policies.parking.config import (
     SEES,
     SPEED_OFFSET,
     WAYPOINT_OFFSETS,
+    ParkingLossWeights,
 )
-from helmsight.policies.parking.policy import SEMANTIC_WEIGHTS, parameter_count
+from helmsight.policies.parking.labels import ParkingLabels
+from helmsight.policies.parking.losses import SEMANTIC_WEIGHTS, consistency_loss
 from helmsight.policies.parking.view import coarse_label
 
 
@@ -131,7 +134,7 @@ def test_detached_attention_is_trained_by_its_own_loss_alone() -> None:
 # ---- Labels ----
 
 
-def labels_of(states: list[tuple[float, ...]], policy: ParkingPolicy) -> dict[str, Tensor]:
+def labels_of(states: list[tuple[float, ...]], policy: ParkingPolicy) -> ParkingLabels:
     batch = random_batch(policy.embodiment, 1)
     batch["simulator.state"] = torch.tensor([states])
     return policy.labels(batch)
@@ -141,7 +144,7 @@ def test_waypoints_are_labelled_in_the_frame_of_the_car() -> None:
     policy = tiny_policy(sees="nothing")
     now = (2.0, 1.0, math.pi / 2, 0.0, 0.0)  # looking along +y of the lot
     ahead, left = (2.0, 6.0, math.pi / 2, 0.0, 0.0), (-3.0, 1.0, math.pi, 0.0, 0.0)
-    waypoints = labels_of([now, now, ahead, left, now, now], policy)["waypoints"][0]
+    waypoints = labels_of([now, now, ahead, left, now, now], policy).waypoints[0]
     torch.testing.assert_close(waypoints[0], torch.tensor([1.0, 0.0, 1.0, 0.0]))
     torch.testing.assert_close(waypoints[1], torch.tensor([0.0, 1.0, 0.0, 1.0]), atol=1e-6, rtol=0)
     torch.testing.assert_close(waypoints[2], torch.tensor([0.0, 0.0, 1.0, 0.0]))
@@ -156,7 +159,7 @@ poses = st.builds(
 @settings(max_examples=25, deadline=None)
 def test_waypoint_labels_agree_with_the_geometry_of_poses(now: Pose, later: Pose) -> None:
     states = [(*pose, 0.0, 0.0) for pose in (now, now, later, now, now, now)]
-    x, y, cos, sin = labels_of(states, STATE_POLICY)["waypoints"][0, 0].tolist()
+    x, y, cos, sin = labels_of(states, STATE_POLICY).waypoints[0, 0].tolist()
     expected = now.relative(later)
     assert (5.0 * x, 5.0 * y) == pytest.approx(expected[:2], abs=1e-3)
     assert (cos, sin) == pytest.approx((math.cos(expected.yaw), math.sin(expected.yaw)), abs=1e-4)
@@ -169,7 +172,7 @@ def test_the_target_speed_is_that_of_the_frame_it_is_asked_for() -> None:
     policy = tiny_policy(sees="nothing")
     assert policy.window_offsets()["simulator.state"] == [0, SPEED_OFFSET, *WAYPOINT_OFFSETS]
     states = [(0.0, 0.0, 0.0, float(index), 0.0) for index in range(6)]
-    assert labels_of(states, policy)["speed"][0, 0].item() == 0.5  # in units of 2 m/s
+    assert labels_of(states, policy).speed[0, 0].item() == 0.5  # in units of 2 m/s
 
 
 def test_the_coarse_label_takes_the_cell_at_the_same_place() -> None:
@@ -218,7 +221,7 @@ def standing_far_from_the_target(count: int) -> dict[str, Tensor]:
 def test_braking_on_the_way_weighs_little_while_the_car_stands() -> None:
     batch = standing_far_from_the_target(2)
     batch["action"][:, 0, 0] = torch.tensor([-0.4, 0.4])
-    weight = STATE_POLICY.labels(batch)["weight"]
+    weight = STATE_POLICY.labels(batch).weight
     torch.testing.assert_close(weight, torch.tensor([[0.15, 1.0, 1.0], [1.0, 1.0, 1.0]]))
 
 
@@ -227,7 +230,7 @@ def test_braking_weighs_fully_in_the_slot_and_while_the_car_moves() -> None:
     batch["action"][:, 0, 0] = -0.4
     batch["observation.state"][0, -3:-1] = 0.1
     batch["simulator.state"][1, 0, 3] = -0.5
-    assert bool((STATE_POLICY.labels(batch)["weight"] == 1.0).all())
+    assert bool((STATE_POLICY.labels(batch).weight == 1.0).all())
 
 
 @pytest.mark.parametrize(("speed", "hidden"), ((1.5, True), (-1.5, True), (0.0, False)))
@@ -374,7 +377,53 @@ def test_the_state_policy_fits_an_embodiment_without_cameras() -> None:
     config = ParkingPolicyConfig(sees="nothing")
     policy = ParkingPolicy(config, parking_embodiment("none"), STATISTICS)
     assert policy.predict({"observation.state": np.zeros(8, np.float32)})[0].shape == (3,)
-    assert parameter_count(policy) > 0
+
+
+# ---- Consistency ----
+
+
+def looks(policy: ParkingPolicy, seed: int) -> dict[str, Tensor]:
+    """The images of a batch of 4 in another look: noise of 40 grey values."""
+    batch = random_batch(policy.embodiment, 4)
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        f"{OTHER_LOOK}{key}": (
+            batch[key] + 40.0 * torch.randn(batch[key].shape, generator=generator)
+        )
+        .clamp(0, 255)
+        .byte()
+        for key in policy.embodiment.image_keys
+    }
+
+
+def test_two_equal_looks_are_consistent_and_two_others_are_not() -> None:
+    attention, actions = torch.rand(3, 8).softmax(dim=1), torch.rand(3, 4, 3)
+    assert consistency_loss((attention, attention), (actions, actions)).item() == 0.0
+    flat = torch.full((3, 8), 0.125)
+    assert consistency_loss((attention, flat), (actions, actions)).item() > 0.0
+    apart = consistency_loss((attention, attention), (actions, actions + 0.25))
+    assert apart.item() == pytest.approx(0.25, abs=1e-6)
+
+
+def test_consistency_draws_the_decisions_of_two_looks_together() -> None:
+    distances = []
+    for weight in (0.0, 10.0):
+        policy = tiny_policy(loss=ParkingLossWeights(consistency=weight))
+        assert policy.wants_other_look == (weight > 0.0)
+        batch = random_batch(policy.embodiment, 4)
+        trained_a_little(policy, batch | looks(policy, 0), 25)
+        policy.eval()
+        other = {key.removeprefix(OTHER_LOOK): value for key, value in looks(policy, 1).items()}
+        with torch.no_grad():
+            first = policy.predict_action_chunk(batch)
+            second = policy.predict_action_chunk(batch | other)
+        distances.append((first - second).abs().mean().item())
+    assert distances[1] < 0.5 * distances[0]
+
+
+def test_a_policy_that_sees_no_images_wants_no_other_look() -> None:
+    weights = ParkingLossWeights(consistency=1.0)
+    assert not tiny_policy(sees="label", loss=weights).wants_other_look
 
 
 # ---- Diagnostics ----

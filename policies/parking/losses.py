@@ -1,0 +1,47 @@
+"""Losses of a parking policy beside imitation: what it sees, whom it follows, what it ignores."""
+
+from __future__ import annotations
+
+import torch.nn.functional as functional
+from torch import Tensor
+
+from helmsight.policies.modules.birds_eye import DepthBins
+from helmsight.policies.parking.view import coarse_label
+
+# Of background, obstacle and target slot in the semantic loss, as published.
+SEMANTIC_WEIGHTS = (1.0, 2.0, 2.0)
+
+
+def semantic_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of class logits [B, 3, 64, 64], weighted; label [B, 200, 200] of class ids."""
+    weight = logits.new_tensor(SEMANTIC_WEIGHTS)
+    return functional.cross_entropy(logits, coarse_label(label), weight=weight)
+
+
+def depth_loss(logits: Tensor, millimetres: Tensor, bins: DepthBins) -> Tensor:
+    """Cross-entropy of depth logits [B, C, D, h, w] where a depth [B, C, 16, 16] is in the bins."""
+    index = bins.index(millimetres.float() / 1000.0)  # [B, C, 16, 16]
+    # [B, C, D, h, w] -> [B * C, D, h, w]
+    logits, index = logits.flatten(0, 1), index.flatten(0, 1)
+    if logits.shape[2:] != index.shape[1:]:  # labels have 16 x 16 cells for any image size
+        logits = functional.adaptive_avg_pool2d(logits, (index.shape[1], index.shape[2]))
+    known = (index >= 0).sum().clamp(min=1)
+    return functional.cross_entropy(logits, index, ignore_index=-1, reduction="sum") / known
+
+
+def grid_loss(grid: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of a grid to the teacher's, as a share of the teacher's variance."""
+    return functional.mse_loss(grid, teacher) / teacher.var().clamp(min=1e-6)
+
+
+def consistency_loss(attention: tuple[Tensor, Tensor], actions: tuple[Tensor, Tensor]) -> Tensor:
+    """How far two looks of one state are from being decided alike.
+
+    attention: two distributions [B, N]; actions: two normalised chunks [B, K, A]. The symmetric
+    Kullback-Leibler divergence of the attentions plus the mean distance of the actions, after the
+    alignment of attention and output across domains of CDAC (Wang et al. 2022, segmentation).
+    """
+    first, second = (value.clamp(min=1e-8).log() for value in attention)
+    divergence = (attention[0] - attention[1]) * (first - second)  # [B, N]
+    apart = (actions[0] - actions[1]).abs().mean()
+    return 0.5 * divergence.sum(dim=1).mean() + apart
