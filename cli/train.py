@@ -25,6 +25,7 @@ def run(words: list[str]) -> int:
     policy = dict(values["policy"])
     policy_class = policy_type(policy.pop("type"))
     if "attention" not in {field.name for field in dataclasses.fields(policy_class.config_class)}:
+        _refuse_attention(values["policy"]["type"], words)
         policy.pop("attention", None)  # every policy is composed with one
     policy_config = config_from_dict(policy_class.config_class, policy)
     settings = TrainingSettings(**_settings(values, AugmentationSettings))
@@ -45,6 +46,12 @@ def run(words: list[str]) -> int:
         return 130
     print(f"{summary.steps} steps in {summary.wall_minutes:.1f} min; policy: {summary.policy}")
     return 0
+
+
+def _refuse_attention(policy: str, words: list[str]) -> None:
+    asked = [word for word in words if word.startswith(("attention=", "policy.attention."))]
+    if asked:
+        raise ValueError(f"policy={policy} has no attention over tokens; leave {asked[0]} out")
 
 
 def _settings(values: dict[str, Any], augmentation: type) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Maps over a policy's tokens: what it attends to, what its actions depend on.
 
     attention             trained control-aided attention: the factor that gates each token
-    target                what that attention was trained towards (Jacobian before the gate)
+    target                what that attention was trained towards, without the noise of training
     self_attention        softmax weights of the fusion transformer, received by each token
     cross_attention       softmax weights of the driving head's queries
     gradient              the control gradient: exact norm of each token's block of the Jacobian
@@ -44,8 +44,9 @@ TITLES = {
 NOTES = {
     "attention": "The weights that control-aided attention lays on the tokens and scales them by. "
     "What is scaled down can still be read, so the weights alone do not say what drives the car.",
-    "target": "What the attention is trained towards: how strongly the controls respond to a small "
-    "change of each token, before the attention scales it.",
+    "target": "What the attention is trained towards. With the signal 'removal': how far the "
+    "controls move, to first order, when a token becomes the usual one of its place. With "
+    "'jacobian': how strongly they respond to any small change of it.",
     "gradient": "How strongly the controls respond to a small change of each token, the attention "
     "included: the exact norm of its block of the Jacobian. True nearby; silent on large changes.",
     "integrated_gradients": "Each token's contribution to the controls on the way from the usual "

@@ -37,3 +37,9 @@ def test_it_learns_from_no_teacher(pictureless, tmp_path):
     words = ["policy=motion", "max_steps=2", "device=cpu", "teacher=any"]
     with pytest.raises(ValueError, match="learns from no teacher"):
         run([*words, f"data={pictureless}", f"out={tmp_path / 'run'}"])
+
+
+def test_an_attention_that_it_does_not_have_is_refused(pictureless, tmp_path):
+    words = ["policy=motion", "max_steps=2", "device=cpu", "attention=jacobian"]
+    with pytest.raises(ValueError, match="policy=motion has no attention over tokens"):
+        run([*words, f"data={pictureless}", f"out={tmp_path / 'run'}"])
