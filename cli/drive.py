@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from helmsight.cli.configuration import configuration
 from helmsight.cli.serve import read_api_key
+
+if TYPE_CHECKING:
+    from helmsight.cli.flight_log import FlightLog
+    from helmsight.deploy.client import Announcement, PolicyClient
+    from helmsight.deploy.controller import ControllerSettings
+    from helmsight.deploy.robot import Robot
 
 SUCCESS = "TSR"
 
@@ -20,13 +29,12 @@ def run(words: list[str]) -> int:
     values = configuration("drive", words)
     if values is None:
         return 0
-    try:
-        from helmsight.deploy.client import PolicyClient, connect_patiently
-    except ModuleNotFoundError as error:
-        raise RuntimeError(f"{error.name} is missing: pip install 'helmsight[deploy]'") from None
+    from helmsight.deploy.client import PolicyClient, connect_patiently
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     settings = _settings(values, announced_steps=1)  # wrong ones are refused before anything starts
+    flights = _flight_log(values["record"], values["record_seconds"])
     client = PolicyClient(
         values["server"],
         read_api_key(values["api_key_file"]),
@@ -35,12 +43,14 @@ def run(words: list[str]) -> int:
     announced = connect_patiently(client, values["wait_for_server"])
     settings = _settings(values, announced.steps_per_decision)
     print(f"{values['server']} serves {announced.policy} for {announced.embodiment.name}")
+    session = Session(client, announced, settings, values["safety"], flights)
     outcomes = []
-    for name, robot in _robots(values, announced):
-        summary = {"robot": name, **_drive(robot, client, announced, settings, values["safety"])}
-        outcomes.append(summary["outcome"])
-        print(json.dumps(summary))
-        _append(values["out"], summary)
+    with _sigterm_as_interrupt():
+        for name, robot in _robots(values, announced):
+            summary = {"robot": name, **session.drive(name, robot)}
+            outcomes.append(summary["outcome"])
+            print(json.dumps(summary))
+            _append(values["out"], summary)
     client.close()
     successes = outcomes.count(SUCCESS)
     print(f"{successes} of {len(outcomes)} drives succeeded")
@@ -79,19 +89,64 @@ def _robots(values: dict[str, Any], announced: Any) -> Iterator[tuple[str, Any]]
         yield name, ProcessRobot(command, options, embodiment, PARKING_SAFETY)
 
 
-def _drive(robot: Any, client: Any, announced: Any, settings: Any, safety: Any) -> dict[str, Any]:
-    from helmsight.deploy.controller import Controller
-    from helmsight.deploy.decider import Decider
-    from helmsight.deploy.safety import tightened
-
-    changes = {name: value for name, value in safety.items() if value is not None}
-    limits = tightened(robot.safety, changes)
-    robot.connect()
-    decider = Decider(client, robot.embodiment, announced.observation_keys)
+def _flight_log(folder: str | None, seconds: float) -> FlightLog | None:
+    if folder is None:
+        return None
     try:
-        return Controller(robot, decider, settings, limits).run().summary()
+        from helmsight.cli.flight_log import FlightLog
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"{error.name} is missing: pip install 'helmsight[record]'") from None
+    return FlightLog(Path(folder), seconds)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One server, and what drives with it have in common. safety: what is tightened."""
+
+    client: PolicyClient
+    announced: Announcement
+    settings: ControllerSettings
+    safety: dict[str, Any]
+    flights: FlightLog | None
+
+    def drive(self, name: str, robot: Robot) -> dict[str, Any]:
+        """One drive's summary. However it ends, its record is written once the robot stands."""
+        from helmsight.deploy.controller import Controller
+        from helmsight.deploy.decider import Decider
+        from helmsight.deploy.safety import tightened
+
+        changes = {name: value for name, value in self.safety.items() if value is not None}
+        limits = tightened(robot.safety, changes)
+        recorder = self.flights.recorder(robot.embodiment) if self.flights else None
+        robot.connect()
+        decider = Decider(self.client, robot.embodiment, self.announced.observation_keys)
+        controller = Controller(robot, decider, self.settings, limits, recorder)
+        try:
+            return controller.run().summary()
+        finally:
+            try:
+                decider.close()
+            finally:
+                if self.flights is not None and recorder is not None:
+                    self.flights.write(recorder, name, controller.record.summary())
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM, as a service manager sends it, brakes and records as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt("stopped by SIGTERM")
+
+    try:
+        former = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever owns it handles signals
+        yield
+        return
+    try:
+        yield
     finally:
-        decider.close()
+        signal.signal(signal.SIGTERM, former)
 
 
 def _append(out: str | None, summary: dict[str, Any]) -> None:

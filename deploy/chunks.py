@@ -89,6 +89,11 @@ class ChunkSchedule:
         if not self._chunks or chunk.observed_at > self._chunks[-1].observed_at:
             self._chunks.append(chunk)
 
+    @property
+    def newest(self) -> Chunk | None:
+        """The chunk of the newest observation that still has something to say."""
+        return self._chunks[-1] if self._chunks else None
+
     def clear(self) -> None:
         """Forget everything: its source is no longer trusted."""
         self._chunks.clear()

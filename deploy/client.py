@@ -110,9 +110,10 @@ class PolicyClient:
     def ask(self, values: dict[str, NDArray[Any]], entries: int) -> NDArray[np.float32]:
         """The chunk [K, A] for an observation; `entries` is A.
 
-        Raises ServerLostError and disconnects when there is no reply in time: a reply that comes
-        later must not be taken for the next one's. Raises BadReplyError for an error, a wrong
-        shape and values that are not finite; the connection stays.
+        Raises ServerLostError and disconnects, at once, when the connection breaks or there is no
+        reply in time: a reply that comes later must not be taken for the next one's. Raises
+        BadReplyError for an error, a wrong shape and values that are not finite; the connection
+        stays.
         """
         if self._connection is None:
             raise ServerLostError(f"{self._server}: not connected")
@@ -120,7 +121,7 @@ class PolicyClient:
             self._connection.send(encode(values))
             data = self._connection.recv(timeout=self._reply_seconds)
         except (OSError, WebSocketException) as error:
-            self.close()
+            self._abandon()
             raise ServerLostError(f"{self._server}: {str(error) or type(error).__name__}") from None
         if isinstance(data, str):
             raise BadReplyError(f"the server says: {data[:300]}")
@@ -128,6 +129,12 @@ class PolicyClient:
             return _actions(decode(data), entries)
         except WireError as error:
             raise BadReplyError(str(error)) from None
+
+    def _abandon(self) -> None:
+        """Disconnect without a farewell: a server that is lost would be waited for in vain."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close_socket()
 
     def close(self) -> None:
         """Disconnect; `connect` connects again."""

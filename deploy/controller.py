@@ -6,7 +6,8 @@
 
 A tick waits for the decision on its own observation for a part of the period, so that a quick
 server's actions are carried out without delay; it then goes on with what earlier chunks say about
-this period, or with the safe action.
+this period, or with the safe action. Between two ticks it listens: when a server turns out to be
+lost, the safe action is carried out then, not at the next tick.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from helmsight.deploy.chunks import MERGES, Chunk, ChunkSchedule
 from helmsight.deploy.decider import RECONNECTED, Decider, Trouble
+from helmsight.deploy.recorder import FlightRecorder, Moment
 from helmsight.deploy.robot import Robot, RobotLostError
 from helmsight.deploy.safety import SafetyGate
 from helmsight.envs.spec import SafetySpec
@@ -29,6 +31,7 @@ from helmsight.envs.spec import SafetySpec
 logger = logging.getLogger(__name__)
 
 ROBOT_LOST, TIME_IS_UP, STOPPED = "robot_lost", "time_is_up", "stopped"
+BROKEN_OFF = "broken_off"  # by an error, or Ctrl-C
 # A tick that begins later than this part of the period counts as late.
 LATE = 0.1
 
@@ -61,7 +64,7 @@ class ControllerSettings:
 class DriveRecord:
     """What happened on a drive. Times are in milliseconds where their name says so."""
 
-    outcome: str = ""
+    outcome: str = BROKEN_OFF
     ticks: int = 0
     missed_ticks: int = 0
     decisions: int = 0
@@ -96,14 +99,22 @@ class Controller:
     """Drives a robot with a decider's chunks; see the module's docstring."""
 
     def __init__(
-        self, robot: Robot, decider: Decider, settings: ControllerSettings, safety: SafetySpec
+        self,
+        robot: Robot,
+        decider: Decider,
+        settings: ControllerSettings,
+        safety: SafetySpec,
+        recorder: FlightRecorder | None = None,
     ) -> None:
         self._robot, self._decider, self._settings = robot, decider, settings
+        self._recorder = recorder
         self.period = 1.0 / robot.embodiment.rate_hz
         self.gate = SafetyGate(robot.embodiment, safety)
         self._schedule = ChunkSchedule(settings.merge, safety.max_action_age)
         self._asked_at, self._asked_tick = -np.inf, -settings.decide_every
         self.record = DriveRecord(period=self.period)
+        self._now: Moment | None = None
+        self._troubles: list[str] = []
 
     def run(self, stop: Event | None = None) -> DriveRecord:
         """Drive until the robot's task ends, time is up, the robot is lost or `stop` is set.
@@ -128,7 +139,7 @@ class Controller:
             due = begin + tick * self.period
             if self._settings.max_seconds is not None and due - begin >= self._settings.max_seconds:
                 return TIME_IS_UP
-            _sleep_until(due)
+            self._rest(due)
             now = time.monotonic()
             record.late_ms.append(1000.0 * (now - due))
             outcome = self.tick(tick, now)
@@ -145,6 +156,7 @@ class Controller:
         observed = self._robot.observe()
         if observed.outcome:
             return observed.outcome
+        self._troubles = []
         doubt = self.gate.doubt(observed, now)
         self._take_in(None)
         due = tick - self._asked_tick >= self._settings.decide_every
@@ -152,8 +164,25 @@ class Controller:
             self._asked_at, self._asked_tick = observed.taken_at, tick
             self._decider.submit(observed)
             self._take_in(now + self._settings.wait_fraction * self.period)
-        self._robot.act(self.gate.execute(tick, self._schedule.action(now), doubt))
+        proposed = self._schedule.action(now)
+        executed = self.gate.execute(tick, proposed, doubt)
+        self._robot.act(executed)
+        chunk, reasons = self._schedule.newest, self.gate.reasons
+        self._now = Moment(tick, now, observed, chunk, proposed, executed, reasons, self._troubles)
+        if self._recorder is not None:
+            self._recorder.note(self._now)
         return ""
+
+    def _rest(self, due: float) -> None:
+        """Wait for the next tick; trouble meanwhile brings the safe action at once."""
+        while time.monotonic() < due:
+            trusted = self._schedule.newest is not None
+            self._take_in(due)
+            if self._now is None or not trusted or self._schedule.newest is not None:
+                continue
+            self._now.executed = self.gate.execute(self._now.tick, None, None)
+            self._now.reasons = self.gate.reasons
+            self._robot.act(self._now.executed)
 
     def _take_in(self, wait_until: float | None) -> None:
         """Chunks into the schedule; trouble empties it, since its source is no longer trusted."""
@@ -168,18 +197,13 @@ class Controller:
 
     def _trouble(self, trouble: Trouble) -> None:
         self.record.troubles[trouble.kind] += 1
+        self._troubles.append(trouble.kind)
         if trouble.kind == RECONNECTED:
             logger.warning("connected to the server again")
             return
         self._schedule.clear()
         if self.record.troubles[trouble.kind] <= 20:  # a server that keeps failing fills no disk
             logger.warning("%s: %s", trouble.kind, trouble.text)
-
-
-def _sleep_until(due: float) -> None:
-    remaining = due - time.monotonic()
-    if remaining > 0.0:
-        time.sleep(remaining)
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:

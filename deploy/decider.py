@@ -16,6 +16,7 @@ from helmsight.envs.spec import EmbodimentSpec
 logger = logging.getLogger(__name__)
 
 SERVER_LOST, BAD_REPLY, RECONNECTED = "server_lost", "bad_reply", "reconnected"
+TROUBLES = (SERVER_LOST, BAD_REPLY, RECONNECTED)
 SECONDS_BETWEEN_ATTEMPTS = 0.2
 
 

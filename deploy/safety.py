@@ -26,6 +26,10 @@ JUMP = "jump"
 # Reasons for a corrected action.
 POSITION = "position"
 VELOCITY = "velocity"
+REASONS = (
+    *(NO_ACTION, NOT_FINITE, JUMP, STALE_OBSERVATION, FROZEN_OBSERVATION, BAD_OBSERVATION),
+    *(POSITION, VELOCITY),
+)
 
 KEPT_INTERVENTIONS = 10_000
 
@@ -134,6 +138,11 @@ class SafetyGate:
         self._note(tick, reasons, proposed, executed)
         self._last, self._moved = executed, True
         return executed.astype(np.float32)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the last executed action was not the proposed one; empty when it was."""
+        return self._current
 
     def safe_action(self) -> NDArray[np.float64]:
         """The embodiment's safe action [A] now."""

@@ -25,7 +25,10 @@ PERIOD = 1.0 / EMBODIMENT.rate_hz
 
 
 class NotedRobot:
-    """Observes noise, fresh at every tick unless frozen, and notes the actions that it gets."""
+    """Observes noise, fresh at every tick unless frozen, and notes the actions that it gets.
+
+    actions: what each tick ended with. acted_at, safe_at: when any action came, and any safe one.
+    """
 
     embodiment = EMBODIMENT
     safety = PARKING_SAFETY
@@ -34,9 +37,11 @@ class NotedRobot:
         self.ticks = ticks
         self.actions: list[NDArray[np.float32]] = []
         self.acted_at: list[float] = []
+        self.safe_at: list[float] = []
         self.frozen = False  # the same values, with a new time
         self.silent = False  # no new observation at all
         self.stopped = 0
+        self._tick = 0
         self._observed = Observed(observation(0), 0.0)
         self.at_tick: Callable[[int], None] = lambda tick: None
 
@@ -44,7 +49,7 @@ class NotedRobot:
         pass
 
     def observe(self) -> Observed:
-        tick = len(self.actions)
+        tick, self._tick = self._tick, self._tick + 1
         self.at_tick(tick)
         if tick >= self.ticks:
             return Observed({}, time.monotonic(), "done")
@@ -54,8 +59,11 @@ class NotedRobot:
         return self._observed
 
     def act(self, action: NDArray[np.float32]) -> None:
+        del self.actions[self._tick - 1 :]  # a second action in a tick takes the place of its first
         self.actions.append(action)
         self.acted_at.append(time.monotonic())
+        if action[0] == SAFE:
+            self.safe_at.append(self.acted_at[-1])
 
     def stop(self) -> None:
         self.stopped += 1
@@ -86,6 +94,7 @@ class MoodyServer:
         self.mood: Reply = good
         self.port = 0
         self._connections: list[ServerConnection] = []
+        self._ending: threading.Thread | None = None
         self.start()
 
     @property
@@ -93,14 +102,17 @@ class MoodyServer:
         return f"ws://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        if self._ending is not None:
+            self._ending.join()  # of its predecessor, which had the port
         self._server: Server = serve(self._serve, "127.0.0.1", self.port, compression=None)
         self.port = self._server.socket.getsockname()[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def kill(self) -> None:
-        """As by SIGKILL: no closing handshake, and nobody listens any more."""
+        """As by SIGKILL: no closing handshake, and nobody listens any more. Takes no time."""
         self.cut()
-        self._server.shutdown()
+        self._ending = threading.Thread(target=self._server.shutdown, daemon=True)
+        self._ending.start()
 
     def cut(self) -> None:
         """Cut the connections without a word."""

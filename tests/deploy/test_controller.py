@@ -3,13 +3,14 @@ import time
 
 import numpy as np
 import pytest
-from driving import PERIOD, NotedRobot, drive
+from driving import PERIOD, SAFE, NotedRobot, drive
 from serving import CHUNK, EMBODIMENT, FakeModel, ServerThread, observation
 
 from helmsight.deploy.chunks import Chunk
 from helmsight.deploy.client import PolicyClient
 from helmsight.deploy.controller import Controller, ControllerSettings, DriveRecord
 from helmsight.deploy.decider import BAD_REPLY, RECONNECTED, SERVER_LOST, Decider, Trouble
+from helmsight.deploy.recorder import FlightRecorder
 from helmsight.deploy.robot import Observed, RobotLostError
 
 
@@ -87,6 +88,21 @@ def test_trouble_brings_the_safe_action_in_the_same_tick(kind):
     robot, controller = ticked(decider, 5)
     assert robot.safe == [False, False, True, False, False]
     assert controller.record.troubles == {kind: 1}
+
+
+def test_trouble_between_two_ticks_brings_the_safe_action_at_once():
+    decider = ScriptedDecider(lambda n, seen: chunk(seen))
+    robot = ClockedRobot(1000)
+    recorder = FlightRecorder(EMBODIMENT, 1.0)
+    controller = Controller(robot, decider, ControllerSettings(), robot.safety, recorder)
+    robot.now = now = time.monotonic()
+    controller.tick(0, now)
+    assert robot.safe == [False]
+    decider._happened.append(Trouble(SERVER_LOST))
+    controller._rest(time.monotonic() + 0.01)
+    assert robot.safe == [True] and controller.gate.counts == {"no_action": 1}
+    columns = recorder.columns()
+    assert columns["action"][0, 0] == SAFE and columns["controller.proposed"][0, 0] == 0.25
 
 
 def test_a_reconnection_is_no_reason_to_brake():
