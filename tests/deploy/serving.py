@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 import urllib.error
@@ -114,6 +115,13 @@ def ask(connection: ClientConnection, message: dict[str, Any] | bytes) -> dict[s
     connection.send(message if isinstance(message, bytes) else encode(message))
     reply = connection.recv(timeout=60.0)
     return reply if isinstance(reply, str) else decode(reply)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
