@@ -68,8 +68,11 @@ def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]
     ValueError naming an option that the modular driver does not have or allow.
     """
     checkpoint, policy = values["checkpoint"], dict(values["policy"])
+    kind = policy.pop("type")
+    if kind == "checkpoint" and Path(checkpoint).suffix == ".onnx":
+        return _exported(values)
     options = as_trained(checkpoint, values["env_options"])
-    if policy.pop("type") == "checkpoint":
+    if kind == "checkpoint":
         return checkpoint, options
     from helmsight.eval.modular.policy import ModularConfig
     from helmsight.eval.modular.source import ModularSource
@@ -77,6 +80,15 @@ def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]
 
     source = ModularSource(checkpoint, config_from_dict(ModularConfig, policy))
     return source, {**source.environment_options(), **options}
+
+
+def _exported(values: dict[str, Any]) -> tuple[PolicySource, dict[str, Any]]:
+    """An exported file, and the options of its environment."""
+    from helmsight.cli.exported_policy import ExportedSource
+
+    source = ExportedSource(Path(values["checkpoint"]), values["threads"])
+    given = {key: value for key, value in values["env_options"].items() if value is not None}
+    return source, {**source.environment_options(), **given}
 
 
 def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:

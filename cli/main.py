@@ -15,12 +15,16 @@ COMMANDS = {
     "drift": "measure how far the tracked target drifts, by a motion model and by the bicycle",
     "sweep": "train and evaluate variants with several seeds, compared in pairs",
     "carla": "start CARLA, or serve its protocol with the MuJoCo lot behind it",
+    "export": "write a policy as one ONNX file, checked against torch",
     "serve": "serve a policy to robots over openpi's websocket protocol",
     "drive": "drive a robot with a served policy: fixed rate, safety limits",
     "bench": "measure speed on this machine",
     "doctor": "say what works on this machine, and how to get what does not",
     "demo": "collect, train and evaluate a small parking policy in ten minutes",
 }
+
+# Extras of pyproject.toml that bring what a command may find missing; all else comes with `train`.
+EXTRAS = {"msgpack": "deploy", "websockets": "deploy", "onnxruntime": "deploy", "onnx": "export"}
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -70,6 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
         message = str(interruption) or "interrupted"
         print(f"helmsight {command}: {message}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("helmsight"):
+            raise
+        remedy = f"pip install 'helmsight[{EXTRAS.get(error.name.split('.')[0], 'train')}]'"
+        print(f"helmsight {command}: {error.name} is missing: {remedy}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except (ValueError, OSError, RuntimeError, KeyError) as error:
         if os.environ.get("HELMSIGHT_TRACEBACK"):
             raise

@@ -17,10 +17,7 @@ def run(words: list[str]) -> int:
     values = configuration("serve", words)
     if values is None:
         return 0
-    try:
-        from helmsight.deploy.server import ServerSettings, serve_forever
-    except ModuleNotFoundError as error:
-        raise RuntimeError(f"{error.name} is missing: pip install 'helmsight[deploy]'") from None
+    from helmsight.deploy.server import ServerSettings, serve_forever
 
     checkpoint, device, threads = (values.pop(key) for key in ("checkpoint", "device", "threads"))
     api_key = read_api_key(values.pop("api_key_file"))
@@ -45,6 +42,13 @@ def read_api_key(file: str | None) -> str | None:
 
 
 def _model(checkpoint: str, device: str, threads: int) -> Any:
+    """What decides: onnxruntime for an exported file, else torch."""
+    if Path(checkpoint).suffix == ".onnx":
+        from helmsight.deploy.onnx_model import OnnxModel
+
+        if device != "cpu":
+            raise ValueError(f"device={device}: an exported policy runs on the CPU (device=cpu)")
+        return OnnxModel(Path(checkpoint), threads)
     import torch
 
     from helmsight.deploy.torch_model import load_model

@@ -31,6 +31,15 @@ class Model(Protocol):
         """B checked observations -> actions [B, K, A] in physical units."""
 
 
+def blank_observation(embodiment: EmbodimentSpec) -> dict[str, NDArray[Any]]:
+    """An observation of black images and a state of zeros."""
+    images: dict[str, NDArray[Any]] = {
+        key: np.zeros((camera.height, camera.width, 3), np.uint8)
+        for key, camera in zip(embodiment.image_keys, embodiment.cameras, strict=True)
+    }
+    return {**images, "observation.state": np.zeros(embodiment.state.size, np.float32)}
+
+
 def checked_actions(actions: Any, count: int, embodiment: EmbodimentSpec) -> NDArray[np.float32]:
     """Actions [B, K, A] as a model gave them. Raises ModelError for what is no such thing."""
     array = np.asarray(actions)

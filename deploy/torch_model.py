@@ -1,4 +1,4 @@
-"""A trained policy behind the server's surface. The only module here that needs torch."""
+"""A trained policy behind the server's surface, decided by torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from helmsight.deploy.model import blank_observation
 from helmsight.policies.base import Policy, load_policy
 
 
@@ -34,13 +35,7 @@ class TorchModel:
 
     def warm_up(self) -> None:
         """One decision for nothing: what is initialised lazily is not the first robot's to pay."""
-        embodiment = self.embodiment
-        blank: dict[str, NDArray[Any]] = {
-            key: np.zeros((camera.height, camera.width, 3), np.uint8)
-            for key, camera in zip(embodiment.image_keys, embodiment.cameras, strict=True)
-        }
-        blank["observation.state"] = np.zeros(embodiment.state.size, np.float32)
-        self.decide([blank])
+        self.decide([blank_observation(self.embodiment)])
 
 
 def load_model(checkpoint: str, device: str = "cpu") -> TorchModel:

@@ -1,12 +1,12 @@
 """Worlds that answer an action with an observation.
 
 Importing this package registers `helmsight/Parking-v0` with Gymnasium; the simulator behind it is
-imported when an environment is made.
+imported when an environment is made. A robot has no Gymnasium: there, `envs.spec` alone is used.
 """
 
-from gymnasium.envs.registration import register, registry
+import importlib.util
 
-PARKING_ID = "helmsight/Parking-v0"
+if importlib.util.find_spec("gymnasium") is not None:
+    from helmsight.envs.registration import register_environments
 
-if PARKING_ID not in registry:
-    register(PARKING_ID, entry_point="helmsight.envs.parking.env:ParkingEnvironment")
+    register_environments()

@@ -103,6 +103,6 @@ fi
 
 say "installing the dependencies of constraints.txt (a few minutes the first time)"
 install_torch
-.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,deploy]'
+.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,deploy,export,dev]'
 touch .venv/.set-up
 say "done: .venv/bin/helmsight"

@@ -30,7 +30,8 @@ class SpeedController:
         (reverse above 0). A car that still rolls the other way is braked first.
         """
         stand = target_speed.abs() < self.standstill
-        backwards = torch.where(target_speed.abs() < 0.1, reverse > 0.0, target_speed < 0.0)
+        unclear = target_speed.abs() < 0.1
+        backwards = (unclear & (reverse > 0.0)) | (~unclear & (target_speed < 0.0))
         direction = torch.where(backwards, -1.0, 1.0)
         along = current_speed * direction
         wanted = torch.where(stand, 0.0, (target_speed * direction).clamp(min=0.0))
@@ -41,5 +42,5 @@ class SpeedController:
         pedal = torch.where(along < -0.15, -1.0, pedal)
         # At rest the brake is held, so that the car does not creep.
         pedal = torch.where(stand & (along.abs() < 0.3), -0.5, pedal)
-        gear = torch.where(torch.where(along < -0.15, ~backwards, backwards), 1.0, 0.0)
+        gear = torch.where(backwards ^ (along < -0.15), 1.0, 0.0)
         return torch.stack([pedal.clamp(-1.0, 1.0), steer.clamp(-1.0, 1.0), gear], dim=1)

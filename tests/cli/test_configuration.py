@@ -88,6 +88,7 @@ def test_every_default_resolves(command):
         "eval": ["checkpoint=a", "out=b"],
         "explain": ["checkpoint=a", "out=b"],
         "sweep": ["data=a", "out=b"],
+        "export": ["checkpoint=a", "out=b.onnx"],
         "serve": ["checkpoint=a"],
     }
     assert configuration(command, given.get(command, []))

@@ -1,0 +1,192 @@
+"""A policy's whole decision as one ONNX file: normalisation, attention, heads and action range.
+
+The file needs nothing beside it: what it was made from, for which robot and how closely it agrees
+with torch stands in its metadata (`onnx_model.OnnxModel.about`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.onnx.symbolic_helper import parse_args
+
+from helmsight.deploy.model import Model, blank_observation
+from helmsight.deploy.onnx_model import METADATA, OUTPUT, OnnxModel
+from helmsight.deploy.torch_model import TorchModel
+from helmsight.policies.base import Policy
+
+Observations = Sequence[dict[str, NDArray[Any]]]
+
+# The first whose GridSample reads volumes, as depth-weighted sampling does.
+OPSET = 20
+# Of the operators with integer kernels. Convolutions are left as they are: quantised for each
+# picture anew they are slower than in float32.
+QUANTISED_OPERATORS = ("MatMul",)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An exported policy beside the original, over the same observations.
+
+    difference: largest absolute difference of any action entry, in its unit. Times are medians of
+    a decision in milliseconds.
+    """
+
+    observations: int
+    difference: float
+    torch_ms: float
+    onnx_ms: float
+
+
+class _Decision(nn.Module):
+    """A policy's decision with tensors in the order of its observation keys."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy, self.keys = policy, policy.observation_keys()
+
+    def forward(self, *values: Tensor) -> Tensor:
+        return self.policy.predict_action_chunk(dict(zip(self.keys, values, strict=True)))
+
+
+def onnx_graph(policy: Policy) -> onnx.ModelProto:
+    """A policy's decision on one observation (a batch of 1), in float32.
+
+    The batch is fixed: every shape is then known, and the graph holds nothing that computes them.
+    Raises ValueError for a policy that reads what no sensor of its embodiment gives.
+    """
+    blank = blank_observation(policy.embodiment)
+    keys = policy.observation_keys()
+    strangers = [key for key in keys if key not in blank]
+    if strangers:
+        raise ValueError(f"the policy reads {', '.join(strangers)}, which no sensor gives")
+    inputs = tuple(torch.from_numpy(blank[key])[None] for key in keys)
+    decision = _Decision(copy.deepcopy(policy).cpu().float()).eval()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), _operators_are_known():
+        file = Path(folder) / "graph.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's, about shapes that are fixed here
+            torch.onnx.export(
+                decision,
+                inputs,
+                str(file),
+                input_names=keys,
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        graph: onnx.ModelProto = onnx.load_model(file)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def quantised(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with 8-bit weights; activations are quantised as they come (dynamically).
+
+    Weights are unsigned: where a CPU has no VNNI, sums of products of unsigned activations and
+    signed weights overflow, which moved actions more than ten times as far.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # Pre-processing, which it would ask for, finds out shapes; here they are known.
+    onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(graph.SerializeToString())
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=list(QUANTISED_OPERATORS),
+            per_channel=True,
+            weight_type=QuantType.QUInt8,
+        )
+        smaller: onnx.ModelProto = onnx.load_model(target)
+    return smaller
+
+
+def with_metadata(graph: onnx.ModelProto, policy: Policy, provenance: dict[str, Any]) -> bytes:
+    """The file's content: graph, what a server and a robot must know, and where it comes from."""
+    about = {
+        "policy": provenance["checkpoint"],
+        "observation_keys": policy.observation_keys(),
+        "steps_per_decision": policy.steps_per_decision,
+        "embodiment": policy.embodiment.to_dict(),
+        "provenance": provenance,
+    }
+    onnx.helper.set_model_props(graph, {METADATA: json.dumps(about)})
+    content: bytes = graph.SerializeToString()
+    return content
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def compare(
+    policy: Policy, exported: OnnxModel, observations: Observations, repeats: int = 1
+) -> Comparison:
+    """Both decide on every observation `repeats` times, in turns."""
+    models: tuple[Model, Model] = (TorchModel(policy), exported)
+    for model in models:
+        model.warm_up()
+    difference = 0.0
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for observation in observations:
+            actions = []
+            for model, spent in zip(models, times, strict=True):
+                started = time.perf_counter()
+                actions.append(model.decide([observation]))
+                spent.append(1000.0 * (time.perf_counter() - started))
+            difference = max(difference, float(np.abs(actions[0] - actions[1]).max()))
+    torch_ms, onnx_ms = (float(np.median(spent)) for spent in times)
+    return Comparison(len(observations), difference, torch_ms, onnx_ms)
+
+
+@contextlib.contextmanager
+def _operators_are_known() -> Iterator[None]:
+    """Teaches the exporter operators that it lacks, or writes wrongly."""
+    symbolics: dict[str, Any] = {"aten::hypot": _hypot, "aten::index_add": _index_add}
+    for name, symbolic in symbolics.items():
+        torch.onnx.register_custom_op_symbolic(name, symbolic, OPSET)
+    try:
+        yield
+    finally:
+        for name in symbolics:
+            torch.onnx.unregister_custom_op_symbolic(name, OPSET)
+
+
+def _hypot(graph: Any, one: Any, other: Any) -> Any:
+    squares = (graph.op("Mul", value, value) for value in (one, other))
+    return graph.op("Sqrt", graph.op("Add", *squares))
+
+
+@parse_args("v", "i", "v", "v", "v")
+def _index_add(graph: Any, target: Any, axis: int, index: Any, source: Any, alpha: Any) -> Any:
+    """The exporter's own loses all but one of the values that fall into the same place."""
+    sizes = [1] * source.type().dim()
+    sizes[axis] = -1
+    along_axis = graph.op("Reshape", index, graph.op("Constant", value_t=torch.tensor(sizes)))
+    places = graph.op("Expand", along_axis, graph.op("Shape", source))
+    return graph.op("ScatterElements", target, places, source, axis_i=axis, reduction_s="add")

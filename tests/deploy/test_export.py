@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from serving import EMBODIMENT, ServerThread, ask, observation
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from helmsight.deploy.export import compare, onnx_graph, quantised, with_metadata, write_whole
+from helmsight.deploy.onnx_model import OnnxModel
+from helmsight.deploy.torch_model import TorchModel
+from helmsight.policies.modules.birds_eye import DepthBins, Grid
+from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+
+TINY = {
+    "width": 16,
+    "image_channels": 8,
+    "image_blocks": 1,
+    "decoder_layers": 1,
+    "depth": DepthBins(0.5, 12.5, 8),
+    "grid": Grid(16, 10.0),
+}
+ORIGIN = {"checkpoint": "tiny", "policy": "parking", "sha256": "0", "quantize": "none"}
+
+
+def tiny(**config):
+    statistics = {"observation.state": {"mean": [0.1] * 8, "std": [1.5] * 8}}
+    return ParkingPolicy(ParkingPolicyConfig(**{**TINY, **config}), EMBODIMENT, statistics).eval()
+
+
+VARIANTS = {
+    "cameras": {},
+    "lift_splat": {"birds_eye": "lift_splat"},
+    "nothing": {"sees": "nothing"},
+    "target_speed": {"sees": "nothing", "head": "target_speed"},
+    "control_tokens": {"sees": "nothing", "head": "control_tokens"},
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def policy(request):
+    return tiny(**VARIANTS[request.param])
+
+
+def test_the_file_decides_as_the_policy_does(policy):
+    exported = OnnxModel(with_metadata(onnx_graph(policy), policy, ORIGIN))
+    seen = [observation(seed) for seed in range(4)]
+    own, theirs = TorchModel(policy).decide(seen), exported.decide(seen)
+    np.testing.assert_allclose(theirs, own, atol=1e-5)
+    assert compare(policy, exported, seen).difference < 1e-5
+
+
+def test_another_policy_is_found_to_decide_otherwise(blind):
+    other = OnnxModel(with_metadata(onnx_graph(tiny(sees="nothing")), blind, ORIGIN))
+    found = compare(blind, other, [observation(seed) for seed in range(2)], repeats=2)
+    assert found.observations == 2 and found.difference > 1e-2
+
+
+@pytest.fixture(scope="module")
+def blind():
+    return tiny(sees="nothing")
+
+
+@pytest.fixture
+def file(blind, tmp_path):
+    write_whole(tmp_path / "policy.onnx", with_metadata(onnx_graph(blind), blind, ORIGIN))
+    return tmp_path / "policy.onnx"
+
+
+def test_the_file_carries_what_a_server_must_know(blind, file):
+    model = OnnxModel(file)
+    assert not model.embodiment.differences(EMBODIMENT)
+    assert list(model.observation_keys) == blind.observation_keys()
+    assert model.steps_per_decision == blind.steps_per_decision
+    assert model.about["provenance"] == ORIGIN and model.name == "tiny"
+
+
+def test_the_file_is_served_to_several_robots_together(file):
+    state = observation()["observation.state"]
+    model = OnnxModel(file)
+    with ServerThread(model) as server, server.connect() as one, server.connect() as other:
+        replies = [ask(robot, {"observation.state": state}) for robot in (one, other)]
+    for reply in replies:
+        np.testing.assert_array_equal(
+            reply["actions"], model.decide([{"observation.state": state}])[0]
+        )
+
+
+def test_exporting_leaves_the_policy_as_it_was(blind):
+    before = TorchModel(blind).decide([observation()])
+    known = blind.diagnostics()["waypoints"]
+    onnx_graph(blind)
+    np.testing.assert_array_equal(blind.diagnostics()["waypoints"], known)
+    np.testing.assert_array_equal(TorchModel(blind).decide([observation()]), before)
+
+
+def test_integer_weights_make_the_file_smaller_and_change_the_actions_a_little():
+    policy = tiny(width=32)
+    graph = onnx_graph(policy)
+    exact, coarse = (with_metadata(g, policy, ORIGIN) for g in (graph, quantised(graph)))
+    assert len(coarse) < len(exact)
+    seen = [observation(seed) for seed in range(4)]
+    own, theirs = TorchModel(policy).decide(seen), OnnxModel(coarse).decide(seen)
+    assert 0.0 < np.abs(own - theirs).max() < 0.5
+
+
+def test_a_policy_that_reads_a_label_is_not_exported():
+    with pytest.raises(ValueError, match=r"observation\.birds_eye, which no sensor gives"):
+        onnx_graph(tiny(sees="label"))
+
+
+def test_what_is_no_exported_policy_is_named(blind, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        OnnxModel(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ValueError, match="no readable ONNX file"):
+        OnnxModel(tmp_path / "text.onnx")
+    with pytest.raises(ValueError, match="none of `helmsight export`"):
+        OnnxModel(onnx_graph(blind).SerializeToString())
+
+
+def test_nothing_unfinished_is_left(file):
+    assert [path.name for path in file.parent.iterdir()] == ["policy.onnx"]
