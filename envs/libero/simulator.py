@@ -1,0 +1,286 @@
+"""One LIBERO task: its scene, the arm and the goal, without a camera.
+
+The scene, the controller and the predicates are the benchmark's own (hf-libero over robosuite); the
+control step is this module's: robosuite's updates some forty observables 25 times a step, and
+computes the dynamics twice in each. `step` gives the same motion to the bit (tested).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.libero.package import GlobalRandomNumbers, import_libero
+from helmsight.envs.libero.tasks import INITIAL_STATES, find_task
+
+CONTROL_RATE_HZ = 20
+# No motion, gripper open: with it the benchmark lets a new scene settle.
+NO_OPERATION = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SETTLING_STEPS = 10
+# A thing that slides so far while it settles was placed into another one.
+EJECTED_DISTANCE = 0.03
+PLACEMENTS_AT_MOST = 100
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LiberoState:
+    """All that a picture of the scene depends on.
+
+    physics [1 + nq + nv]: time, positions, velocities. fixtures [F, 7]: position and wxyz quaternion
+    of each fixture in the world; they are drawn with the scene, and no part of the physics' state.
+    """
+
+    physics: Vector
+    fixtures: Vector
+
+
+class LiberoSimulator:
+    """A task of a suite; kept and reset from episode to episode.
+
+    Raises ValueError for an unknown suite or task, LiberoMissing without the package and
+    FileNotFoundError without its scene assets.
+    """
+
+    def __init__(self, suite: str, task: int) -> None:
+        self.task = find_task(suite, task)
+        environments = import_libero()
+        # A scene is drawn as it is made; nothing of that is left after a reset.
+        with GlobalRandomNumbers(0):
+            self.robosuite = _make_robosuite(environments, str(self.task.bddl_file))
+        self.substeps = round(
+            self.robosuite.control_timestep / self.robosuite.model_timestep
+        )
+        self._initial_states: Vector | None = None
+        self._bind()
+
+    # ---- Episodes ----
+
+    def reset(self, generator: np.random.Generator, arm_noise: float = 0.0) -> None:
+        """Draw a new placement of everything and let it settle.
+
+        arm_noise: standard deviation in radians of what is added to each joint of the arm's start.
+        Placements that throw something away while they settle are drawn again.
+        """
+        for _ in range(PLACEMENTS_AT_MOST):
+            self._place(int(generator.integers(2**32)))
+            self._move_arm(arm_noise * generator.standard_normal(7))
+            before = self.object_positions()
+            self.settle()
+            after = self.object_positions()
+            slid = [np.linalg.norm((after[name] - before[name])[:2]) for name in before]
+            if max(slid, default=0.0) <= EJECTED_DISTANCE:
+                return
+        raise RuntimeError(
+            f"{self.task.name}: none of {PLACEMENTS_AT_MOST} drawn placements came to rest"
+        )
+
+    def reset_to(self, index: int) -> None:
+        """One of the benchmark's 50 initial states, settled. Raises ValueError for another index.
+
+        Fixtures are no part of those states: their poses are drawn from suite, task and index, so
+        that the same episode has them in the same place in every evaluation.
+        """
+        if not 0 <= index < INITIAL_STATES:
+            raise ValueError(
+                f"the benchmark has initial states 0 to {INITIAL_STATES - 1}, got {index!r}"
+            )
+        if self._initial_states is None:
+            self._initial_states = self.task.initial_states()
+        words = [*self.task.suite.encode(), self.task.index, index]
+        seed = np.random.SeedSequence(words).generate_state(1)[0]
+        self._place(int(seed))
+        self._set_physics(self._initial_states[index])
+        self.settle()
+
+    def settle(self) -> None:
+        """Let things fall, as the benchmark does before an episode."""
+        for _ in range(SETTLING_STEPS):
+            self.step(np.array(NO_OPERATION))
+
+    def step(self, action: NDArray[Any]) -> None:
+        """One control period of 50 ms with an action [7].
+
+        Three translations (1 stands for 0.05 m) and three rotations (0.5 rad, axis-angle) in world
+        axes, each in -1 to 1; the last entry's sign closes (+) or opens (-) the gripper.
+        """
+        import mujoco
+
+        environment, model, data = self.robosuite, self._model, self._data
+        command = np.asarray(action, np.float64)
+        for substep in range(self.substeps):
+            mujoco.mj_step1(model, data)
+            if substep == self.substeps - 1:
+                self._seen = self._physics()
+            # The controller reads positions and velocities alone, so nothing else is computed twice.
+            environment._pre_action(command, substep == 0)
+            mujoco.mj_step2(model, data)
+        environment._post_process()
+
+    # ---- Truth ----
+
+    def is_success(self) -> bool:
+        """Whether the goal holds now."""
+        return bool(self.robosuite._check_success())
+
+    def end_effector_position(self) -> Vector:
+        """Between the fingers, [3], metres in the world."""
+        return np.array(self._data.site_xpos[self._grip_site])
+
+    def end_effector_quaternion(self) -> Vector:
+        """Of the hand, [4], xyzw, in the world."""
+        return np.array(self._data.xquat[self._hand_body])[[1, 2, 3, 0]]
+
+    def gripper_positions(self) -> Vector:
+        """Of both fingers, [2], metres: (0.04, -0.04) is open, (0, 0) closed."""
+        return np.array(self._data.qpos[self._fingers])
+
+    def object_positions(self) -> Mapping[str, Vector]:
+        """Where each movable thing is, [3], metres in the world, by its name in the task."""
+        positions = self._data.xpos
+        return {name: np.array(positions[body]) for name, body in self._objects.items()}
+
+    @property
+    def sim(self) -> Any:
+        """robosuite's simulation: `model` and `data` with their names."""
+        return self.robosuite.sim
+
+    # ---- States ----
+
+    def state(self) -> LiberoState:
+        """What pictures and positions show now.
+
+        As everywhere in robosuite, they are those of the beginning of the last substep, 2 ms ago.
+        """
+        model = self._model
+        fixtures = [
+            np.concatenate([model.body_pos[body], model.body_quat[body]])
+            for body in self._fixtures.values()
+        ]
+        return LiberoState(np.array(self._seen), np.array(fixtures).reshape(-1, 7))
+
+    def set_state(self, state: LiberoState) -> None:
+        """Show a state again. What the arm was about to do is forgotten."""
+        if state.fixtures.shape != (len(self._fixtures), 7):
+            raise ValueError(
+                f"the state has fixtures {state.fixtures.shape}, the scene "
+                f"({len(self._fixtures)}, 7): {', '.join(self._fixtures) or 'none'}"
+            )
+        for body, pose in zip(self._fixtures.values(), state.fixtures, strict=True):
+            self._model.body_pos[body] = pose[:3]
+            self._model.body_quat[body] = pose[3:]
+        self._set_physics(state.physics)
+        self._hold_still()
+
+    @property
+    def fixture_names(self) -> tuple[str, ...]:
+        """Names of the fixtures in the order of `LiberoState.fixtures`."""
+        return tuple(self._fixtures)
+
+    # ---- Parts ----
+
+    def _place(self, seed: int) -> None:
+        """Draw placements of everything from a seed, until they fit."""
+        from robosuite.utils.errors import RandomizationError
+
+        with GlobalRandomNumbers(seed):
+            for _ in range(PLACEMENTS_AT_MOST):
+                try:
+                    self.robosuite.reset()
+                    break
+                except RandomizationError:
+                    continue
+            else:
+                raise RuntimeError(f"{self.task.name}: no placement was found from seed {seed}")
+        self._bind()
+
+    def _bind(self) -> None:
+        """Look up what is read at every step; a reset may have made a new model."""
+        environment = self.robosuite
+        self._model, self._data = environment.sim.model._model, environment.sim.data._data
+        robot = environment.robots[0]
+        self._controller = robot.controller
+        # A reset makes a new controller; `step` keeps positions and velocities up to date for it.
+        self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
+        self._grip_site = robot.eef_site_id
+        self._hand_body = environment.sim.model.body_name2id(robot.robot_model.eef_name)
+        self._fingers = list(robot._ref_gripper_joint_pos_indexes)
+        self._arm = list(robot._ref_joint_pos_indexes)
+        self._objects = {name: environment.obj_body_id[name] for name in environment.objects_dict}
+        self._fixtures = {
+            name: environment.sim.model.body_name2id(fixture.root_body)
+            for name, fixture in environment.fixtures_dict.items()
+        }
+        self._seen = self._physics()
+
+    def _move_arm(self, offsets: Vector) -> None:
+        if np.any(offsets):
+            self._data.qpos[self._arm] += offsets
+            self._refresh()
+            self._hold_still()
+
+    def _physics(self) -> Vector:
+        return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
+
+    def _set_physics(self, physics: Vector) -> None:
+        positions, velocities = self._model.nq, self._model.nv
+        if physics.shape != (1 + positions + velocities,):
+            raise ValueError(
+                f"a state of {self.task.name} has {1 + positions + velocities} numbers, "
+                f"got {physics.shape}"
+            )
+        self._data.time = physics[0]
+        self._data.qpos[:] = physics[1 : 1 + positions]
+        self._data.qvel[:] = physics[1 + positions :]
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Make everything that derives from the state agree with it, as the benchmark does."""
+        self.robosuite.sim.forward()
+        self._seen = self._physics()
+        # What a state changes in the looks (a burning stove) follows.
+        self.robosuite._check_success()
+        self.robosuite._post_process()
+
+    def _hold_still(self) -> None:
+        """Let the arm hold the pose it has now, and not that of the state before."""
+        self._controller.update(force=True)
+        self._controller.reset_goal()
+
+
+@dataclass(frozen=True)
+class _UpToDate:
+    """A simulation as the arm's controller reads it, which need not be brought up to date."""
+
+    model: Any
+    data: Any
+
+    def forward(self) -> None:
+        """robosuite's controller asks for this before every reading."""
+
+
+def _make_robosuite(environments: Any, bddl_file: str) -> Any:
+    """robosuite's environment of a task, as hf-libero makes it but without cameras."""
+    from libero.libero.envs import bddl_utils
+    from robosuite import load_controller_config
+
+    problem = bddl_utils.get_problem_info(bddl_file)["problem_name"]
+    return environments.TASK_MAPPING[problem](
+        bddl_file_name=bddl_file,
+        robots=["Panda"],
+        controller_configs=load_controller_config(default_controller="OSC_POSE"),
+        gripper_types="default",
+        initialization_noise=None,
+        use_camera_obs=False,
+        has_renderer=False,
+        has_offscreen_renderer=False,
+        control_freq=CONTROL_RATE_HZ,
+        ignore_done=True,
+        # The scene of a task never changes, so its model is read once.
+        hard_reset=False,
+    )
