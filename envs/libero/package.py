@@ -7,6 +7,7 @@ where they are looked for.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+
+from helmsight.envs.libero.compatibility import fit_robosuite_to_mujoco
 
 ASSETS_VARIABLE = "HELMSIGHT_LIBERO_ASSETS"
 ASSETS_REPOSITORY = "lerobot/libero-assets"
@@ -47,8 +50,8 @@ def require_package() -> Path:
 def find_assets() -> Path | None:
     """The scene assets' folder, or None where there is none.
 
-    That is $HELMSIGHT_LIBERO_ASSETS, where it is set; else hf-libero's own places: the folder in its
-    package, and the one that its download fills.
+    That is $HELMSIGHT_LIBERO_ASSETS, where it is set; else hf-libero's own places: the folder in
+    its package, and the one that its download fills.
     """
     named = os.environ.get(ASSETS_VARIABLE)
     if named:
@@ -108,15 +111,13 @@ def import_libero() -> ModuleType:
     """
     folder, assets = require_package(), require_assets()
     import_quietly(folder)
-    import libero.libero
-    import libero.libero.envs
-
-    libero.libero._assets_path_cache = str(assets)
-    return libero.libero.envs
+    libero = sys.modules["libero.libero"]
+    libero._assets_path_cache = str(assets)  # type: ignore[attr-defined]
+    return sys.modules["libero.libero.envs"]
 
 
 def import_quietly(folder: Path) -> None:
-    """Import `libero.libero` with a configuration file of our own, so that it asks nothing."""
+    """Import hf-libero with a configuration file of our own, so that it asks nothing."""
     own = _own_folder()
     before = {name: os.environ.get(name) for name in ("LIBERO_CONFIG_PATH", "NUMBA_CACHE_DIR")}
     _write_configuration(own / "config.yaml", folder)
@@ -125,7 +126,8 @@ def import_quietly(folder: Path) -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(own / "numba"))
     try:
         _import_robosuite()
-        import libero.libero  # noqa: F401
+        importlib.import_module("libero.libero.envs")
+        fit_robosuite_to_mujoco()
     except ImportError as error:
         raise LiberoMissing(f"LIBERO can not be imported ({error}): {INSTALL}") from error
     finally:

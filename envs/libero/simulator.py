@@ -32,8 +32,9 @@ Vector = NDArray[np.float64]
 class LiberoState:
     """All that a picture of the scene depends on.
 
-    physics [1 + nq + nv]: time, positions, velocities. fixtures [F, 7]: position and wxyz quaternion
-    of each fixture in the world; they are drawn with the scene, and no part of the physics' state.
+    physics [1 + nq + nv]: time, positions, velocities. fixtures [F, 7]: position and wxyz
+    quaternion of each fixture in the world; they are drawn with the scene and no part of the
+    physics' state.
     """
 
     physics: Vector
@@ -53,9 +54,7 @@ class LiberoSimulator:
         # A scene is drawn as it is made; nothing of that is left after a reset.
         with GlobalRandomNumbers(0):
             self.robosuite = _make_robosuite(environments, str(self.task.bddl_file))
-        self.substeps = round(
-            self.robosuite.control_timestep / self.robosuite.model_timestep
-        )
+        self.substeps = round(self.robosuite.control_timestep / self.robosuite.model_timestep)
         self._initial_states: Vector | None = None
         self._bind()
 
@@ -117,7 +116,7 @@ class LiberoSimulator:
             mujoco.mj_step1(model, data)
             if substep == self.substeps - 1:
                 self._seen = self._physics()
-            # The controller reads positions and velocities alone, so nothing else is computed twice.
+            # The controller reads positions and velocities; the rest is computed once, with it.
             environment._pre_action(command, substep == 0)
             mujoco.mj_step2(model, data)
         environment._post_process()

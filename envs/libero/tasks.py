@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +44,14 @@ class LiberoTask:
         """What defines the scene and the goal."""
         return require_package() / "bddl_files" / self.suite / f"{self.name}.bddl"
 
+    @property
+    def scene(self) -> str:
+        """The kind of scene, such as "libero_floor_manipulation"."""
+        definition = re.search(r"\(problem\s+(\w+)\)", self.bddl_file.read_text(encoding="utf-8"))
+        if definition is None:
+            raise ValueError(f"{self.bddl_file} names no problem")
+        return definition[1].lower()
+
     def initial_states(self) -> NDArray[np.float64]:
         """The benchmark's initial states [50, 1 + nq + nv]: time, positions, velocities."""
         import torch
@@ -66,7 +75,7 @@ def suite_tasks(suite: str) -> tuple[LiberoTask, ...]:
 
 
 def find_task(suite: str, index: int) -> LiberoTask:
-    """One task. Raises ValueError that lists the suite's tasks for an index that it does not have."""
+    """One task. Raises ValueError, listing the suite's tasks, for an index that it lacks."""
     tasks = suite_tasks(suite)
     if not 0 <= index < len(tasks):
         listed = "\n".join(f"  {task.index}: {task.language}" for task in tasks)
