@@ -104,6 +104,29 @@ class VectorSpec:
     def size(self) -> int:
         return len(self.names)
 
+    def checked(self, values: Any, what: str) -> NDArray[np.float64]:
+        """`values` as a vector of this kind; `what` names them in errors.
+
+        Raises ValueError for a wrong shape, and for a value that is not finite or outside its
+        range, naming the entry. Nothing is clipped: what is meant by such a value is not for this
+        place to say.
+        """
+        try:
+            vector = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"an {what} must be {self.size} numbers, got {values!r}") from None
+        if vector.shape != (self.size,):
+            raise ValueError(
+                f"an {what} must have shape ({self.size},) = ({', '.join(self.names)}), "
+                f"got {vector.shape}"
+            )
+        for name, value, low, high in zip(self.names, vector, self.low, self.high, strict=True):
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{what} entry {name!r} must be in [{low:g}, {high:g}], got {value}"
+                )
+        return vector
+
     def index(self, name: str) -> int:
         """Position of `name` in the vector."""
         if name not in self.names:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from helmsight.envs.libero.simulator import CONTROL_RATE_HZ
+import numpy as np
+from numpy.typing import NDArray
+
+from helmsight.envs.libero.simulator import CONTROL_RATE_HZ, LiberoSimulator
 from helmsight.envs.libero.tasks import suite_tasks
 from helmsight.envs.spec import CameraSpec, EmbodimentSpec, VectorSpec
 
@@ -96,3 +99,24 @@ def libero_embodiment(suite: str, image_size: int = IMAGE_SIZE) -> EmbodimentSpe
     return EmbodimentSpec(
         f"franka-{suite}", CONTROL_RATE_HZ, (agent_view, eye_in_hand), STATE, ACTION
     )
+
+
+def state_vector(simulator: LiberoSimulator) -> NDArray[np.float32]:
+    """`observation.state` [8] as `STATE` names it, clipped to its ranges."""
+    reading = simulator.proprioception()
+    entries = (*reading[:3], *rotation_vector(reading[3:7]), *reading[7:])
+    low, high = np.array(STATE.low, np.float32), np.array(STATE.high, np.float32)
+    return np.clip(np.array(entries, np.float32), low, high)
+
+
+def rotation_vector(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Axis times angle [3] of a unit quaternion xyzw [4], the angle from 0 to 2 pi.
+
+    As the benchmark has it: the same rotation by less than half a turn the other way round would
+    make the vector of a hand that points downwards jump.
+    """
+    cosine = float(np.clip(quaternion[3], -1.0, 1.0))
+    sine = math.sqrt(1.0 - cosine * cosine)
+    if sine < 1e-9:
+        return np.zeros(3)
+    return quaternion[:3] * (2.0 * math.acos(cosine) / sine)

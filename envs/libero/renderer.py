@@ -43,8 +43,8 @@ class CameraRenderer:
             raise ValueError(f"unknown render={quality!r}; the choices are {', '.join(QUALITIES)}")
         self.size, self.quality = size, quality
         self._opengl = opengl.make_context()
+        self._options = _drawn_groups(quality)
         self._loaded: _Loaded | None = None
-        self._pixels = np.empty((size, size * len(CAMERAS), 3), np.uint8)
 
     def render(self, model: Any, data: Any) -> tuple[NDArray[np.uint8], ...]:
         """A picture [size, size, 3] of each of `CAMERAS`, turned by half a turn as published.
@@ -55,30 +55,25 @@ class CameraRenderer:
 
         self._opengl.make_current()
         loaded = self._load(model)
-        for place, name in enumerate(CAMERAS):
+        # One place in the buffer for both: a picture elsewhere differs in the last digit.
+        place = mujoco.MjrRect(0, 0, self.size, self.size)
+        pictures = []
+        for name in CAMERAS:
             camera = mujoco.MjvCamera()
             camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
             camera.fixedcamid = model.camera(name).id
-            if place == 0:
-                mujoco.mjv_updateScene(
-                    model,
-                    data,
-                    self._options(),
-                    None,
-                    camera,
-                    mujoco.mjtCatBit.mjCAT_ALL,
-                    loaded.scene,
-                )
-            else:
-                mujoco.mjv_updateCamera(model, data, camera, loaded.scene)
-            tile = mujoco.MjrRect(place * self.size, 0, self.size, self.size)
-            mujoco.mjr_render(tile, loaded.scene, loaded.context)
-        everything = mujoco.MjrRect(0, 0, self._pixels.shape[1], self.size)
-        mujoco.mjr_readPixels(self._pixels, None, everything, loaded.context)
-        tiles = np.split(self._pixels, len(CAMERAS), axis=1)
-        # OpenGL's lowest row comes first and robosuite leaves it so; half a turn sets that right,
-        # and mirrors the picture.
-        return tuple(np.ascontiguousarray(tile[::-1, ::-1]) for tile in tiles)
+            # For each camera anew: one of the lights goes with it.
+            everything = mujoco.mjtCatBit.mjCAT_ALL
+            mujoco.mjv_updateScene(
+                model, data, self._options, None, camera, everything, loaded.scene
+            )
+            mujoco.mjr_render(place, loaded.scene, loaded.context)
+            pixels = np.empty((self.size, self.size, 3), np.uint8)
+            mujoco.mjr_readPixels(pixels, None, place, loaded.context)
+            # OpenGL's lowest row comes first and robosuite leaves it so; half a turn sets that
+            # right, and mirrors the picture.
+            pictures.append(np.ascontiguousarray(pixels[::-1, ::-1]))
+        return tuple(pictures)
 
     def close(self) -> None:
         """Free everything."""
@@ -92,8 +87,7 @@ class CameraRenderer:
         if self._loaded is not None and self._loaded.model is model:
             return self._loaded
         self._unload()
-        model.vis.global_.offwidth = self._pixels.shape[1]
-        model.vis.global_.offheight = self.size
+        model.vis.global_.offwidth = model.vis.global_.offheight = self.size
         samples = model.vis.quality.offsamples
         if self.quality == "fast":
             model.vis.quality.offsamples = 0
@@ -113,14 +107,15 @@ class CameraRenderer:
             self._loaded.context.free()
             self._loaded = None
 
-    def _options(self) -> Any:
-        """What is drawn: as robosuite without its colliding geoms, or the visual ones alone."""
-        import mujoco
 
-        options = mujoco.MjvOption()
-        if self.quality == "fast":
-            options.geomgroup[:] = 0
-            options.sitegroup[:] = 0
-        options.geomgroup[0] = 0
-        options.geomgroup[_VISUAL_GROUP] = 1
-        return options
+def _drawn_groups(quality: str) -> Any:
+    """What is drawn: as robosuite without its colliding geoms, or the visual ones alone."""
+    import mujoco
+
+    options = mujoco.MjvOption()
+    if quality == "fast":
+        options.geomgroup[:] = 0
+        options.sitegroup[:] = 0
+    options.geomgroup[0] = 0
+    options.geomgroup[_VISUAL_GROUP] = 1
+    return options

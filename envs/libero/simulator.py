@@ -25,6 +25,11 @@ SETTLING_STEPS = 10
 EJECTED_DISTANCE = 0.03
 PLACEMENTS_AT_MOST = 100
 
+# What robosuite's sensors show after a control step is the state before its last but one substep,
+# 4 ms ago, at least after the benchmark has set an initial state; so do ours.
+OBSERVED_SUBSTEP = 23
+_INSTABILITIES = ("mjWARN_BADQPOS", "mjWARN_BADQVEL", "mjWARN_BADQACC")
+
 Vector = NDArray[np.float64]
 
 
@@ -55,6 +60,8 @@ class LiberoSimulator:
         with GlobalRandomNumbers(0):
             self.robosuite = _make_robosuite(environments, str(self.task.bddl_file))
         self.substeps = round(self.robosuite.control_timestep / self.robosuite.model_timestep)
+        # What `is_success` asks for: by default the task's own goal.
+        self.goal = tuple(map(tuple, self.robosuite.parsed_problem["goal_state"]))
         self._initial_states: Vector | None = None
         self._bind()
 
@@ -114,18 +121,24 @@ class LiberoSimulator:
         command = np.asarray(action, np.float64)
         for substep in range(self.substeps):
             mujoco.mj_step1(model, data)
-            if substep == self.substeps - 1:
+            if substep == OBSERVED_SUBSTEP:
                 self._seen = self._physics()
             # The controller reads positions and velocities; the rest is computed once, with it.
             environment._pre_action(command, substep == 0)
             mujoco.mj_step2(model, data)
         environment._post_process()
+        self._refuse_instability()
 
     # ---- Truth ----
 
     def is_success(self) -> bool:
-        """Whether the goal holds now."""
-        return bool(self.robosuite._check_success())
+        """Whether every predicate of the goal holds now."""
+        return all(self.robosuite._eval_predicate(state) for state in self.goal)
+
+    @property
+    def things(self) -> frozenset[str]:
+        """Names of all that a goal can be about: things, fixtures and their regions."""
+        return frozenset(self.robosuite.object_states_dict)
 
     def end_effector_position(self) -> Vector:
         """Between the fingers, [3], metres in the world."""
@@ -149,13 +162,30 @@ class LiberoSimulator:
         """robosuite's simulation: `model` and `data` with their names."""
         return self.robosuite.sim
 
-    # ---- States ----
+    # ---- What is observed ----
+
+    def observed(self) -> tuple[Any, Any]:
+        """MuJoCo's model, and data with the positions that are observed now, for a renderer."""
+        import mujoco
+
+        if self._shown_physics is not self._seen:
+            self._shown.qpos[:] = self._seen[1 : 1 + self._model.nq]
+            mujoco.mj_kinematics(self._model, self._shown)
+            mujoco.mj_comPos(self._model, self._shown)
+            mujoco.mj_camlight(self._model, self._shown)
+            self._shown_physics = self._seen
+        return self._model, self._shown
+
+    def proprioception(self) -> Vector:
+        """Position [3], xyzw quaternion [4] of the hand, and both fingers [2], as observed now."""
+        _, data = self.observed()
+        quaternion = data.xquat[self._hand_body][[1, 2, 3, 0]]
+        return np.concatenate(
+            [data.site_xpos[self._grip_site], quaternion, data.qpos[self._fingers]]
+        )
 
     def state(self) -> LiberoState:
-        """What pictures and positions show now.
-
-        As everywhere in robosuite, they are those of the beginning of the last substep, 2 ms ago.
-        """
+        """What is observed now, 4 ms after it was so (`OBSERVED_SUBSTEP`)."""
         model = self._model
         fixtures = [
             np.concatenate([model.body_pos[body], model.body_quat[body]])
@@ -200,6 +230,8 @@ class LiberoSimulator:
 
     def _bind(self) -> None:
         """Look up what is read at every step; a reset may have made a new model."""
+        import mujoco
+
         environment = self.robosuite
         self._model, self._data = environment.sim.model._model, environment.sim.data._data
         robot = environment.robots[0]
@@ -216,12 +248,22 @@ class LiberoSimulator:
             for name, fixture in environment.fixtures_dict.items()
         }
         self._seen = self._physics()
+        self._shown = mujoco.MjData(self._model)
+        self._shown_physics: Vector | None = None
 
     def _move_arm(self, offsets: Vector) -> None:
         if np.any(offsets):
             self._data.qpos[self._arm] += offsets
             self._refresh()
             self._hold_still()
+
+    def _refuse_instability(self) -> None:
+        """MuJoCo answers numbers that are not finite with a warning and its initial state."""
+        import mujoco
+
+        for name in _INSTABILITIES:
+            if self._data.warning[int(getattr(mujoco.mjtWarning, name))].number:
+                raise RuntimeError(f"{self.task.name}: the simulation became unstable")
 
     def _physics(self) -> Vector:
         return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
