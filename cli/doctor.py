@@ -190,8 +190,8 @@ def check_libero() -> Check:
     where = f" in {named}" if named else ""
     finding = f"{installed.finding}, but without its scene assets{where}"
     remedy = (
-        f"they are downloaded when an environment is made; without a network, get {ASSETS_REPOSITORY}"
-        f" from huggingface.co and export {ASSETS_VARIABLE}=ITS_FOLDER"
+        "they are downloaded when an environment is made; without a network, get "
+        f"{ASSETS_REPOSITORY} from huggingface.co and export {ASSETS_VARIABLE}=ITS_FOLDER"
     )
     return Check(name, "missing", finding, remedy, required=False)
 

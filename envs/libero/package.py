@@ -21,8 +21,8 @@ from helmsight.envs.libero.compatibility import fit_robosuite_to_mujoco
 
 ASSETS_VARIABLE = "HELMSIGHT_LIBERO_ASSETS"
 ASSETS_REPOSITORY = "lerobot/libero-assets"
-# Without their dependencies: what hf-libero names beside these is for training its own networks, and
-# holds MuJoCo and OpenCV back. The extra has what is needed of it.
+# Without their dependencies: what hf-libero names beside these is for training networks of its own,
+# and holds MuJoCo and OpenCV back. The extra has what is needed of it.
 INSTALL = (
     "pip install 'helmsight[libero]' && "
     "pip install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1"
