@@ -26,7 +26,8 @@ class EpisodeKind:
 
     outcomes: how an episode can end, the success first. units: of the metrics beside an episode.
     tasks: success rates by task, nothing where tasks are not told apart. columns: of the table of
-    all episodes, beside those that every kind has.
+    all episodes, beside those that every kind has. paired: what two evaluations' successes are
+    compared by. verb: what a successful episode did.
     """
 
     rate_hz: int
@@ -38,6 +39,8 @@ class EpisodeKind:
     title: Callable[[EpisodeRecord], str]
     columns: tuple[Column, ...]
     units: Mapping[str, str]
+    paired: Mapping[str, Callable[[EpisodeRecord], Any]]
+    verb: str
     film_note: str
 
     @property
@@ -70,6 +73,12 @@ PARKING = EpisodeKind(
         Column("Hit", lambda record: record.metrics.get("collided_with")),
     ),
     units={"position_error": " m", "orientation_error": "°", "parking_time": " s"},
+    paired={
+        "APE": lambda record: record.metrics.get("position_error"),
+        "AOE": lambda record: record.metrics.get("orientation_error"),
+        "APT": lambda record: record.metrics.get("parking_time"),
+    },
+    verb="parked",
     film_note=(
         "spread over their position errors. Cameras at the left, bird's eye at the right with the "
         "predicted classes filled and the true ones outlined; the policy's attention glows over "
@@ -90,6 +99,8 @@ MANIPULATION = EpisodeKind(
         Column("Time (s)", lambda record: record.steps / 20.0, 1),
     ),
     units={},
+    paired={"STEPS": lambda record: record.steps},
+    verb="solved",
     film_note=("spread over their lengths. Both cameras; the policy's attention glows over them."),
 )
 
