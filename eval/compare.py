@@ -65,8 +65,8 @@ class Comparison:
         lines = [
             f"A = {self.first}",
             f"B = {self.second}",
-            f"{self.kind.verb} by both {self.both}, only A {self.only_first}, only B {self.only_second}, "
-            f"neither {self.neither}",
+            f"{self.kind.verb} by both {self.both}, only A {self.only_first}, "
+            f"only B {self.only_second}, neither {self.neither}",
             f"McNemar exact p = {self.p_value:.4g}",
         ]
         for name, value in self.differences.items():
@@ -240,7 +240,8 @@ def _discordant_table(comparison: Comparison) -> str:
         return '<p class="note">None: both succeeded in the same episodes.</p>'
     kind = comparison.kind
     rows = "".join(
-        f'<tr><td class="number">{a.episode}</td>{_outcome_cell(a, kind)}{_outcome_cell(b, kind)}</tr>'
+        f'<tr><td class="number">{a.episode}</td>'
+        f"{_outcome_cell(a, kind)}{_outcome_cell(b, kind)}</tr>"
         for a, b in comparison.discordant
     )
     return (

@@ -25,7 +25,8 @@ class EpisodeKind:
     """What an evaluation says of its episodes.
 
     outcomes: how an episode can end, the success first. units: of the metrics beside an episode.
-    tasks: success rates by task, nothing where tasks are not told apart. columns: of the table of
+    tasks: success rates by task, nothing where tasks are not told apart. title and approach: what
+    the episodes are about, in words. columns: of the table of
     all episodes, beside those that every kind has. paired: what two evaluations' successes are
     compared by. verb: what a successful episode did.
     """
@@ -37,6 +38,7 @@ class EpisodeKind:
     worst_first: Callable[[Sequence[EpisodeRecord]], list[EpisodeRecord]]
     tasks: Callable[[Sequence[EpisodeRecord]], dict[str, Interval]]
     title: Callable[[EpisodeRecord], str]
+    approach: Callable[[EpisodeRecord], str]
     columns: tuple[Column, ...]
     units: Mapping[str, str]
     paired: Mapping[str, Callable[[EpisodeRecord], Any]]
@@ -66,6 +68,7 @@ PARKING = EpisodeKind(
     worst_first=metrics.worst_first,
     tasks=lambda records: {},
     title=lambda record: f"Parking in the {record.family} lot, split “{record.split}”",
+    approach=lambda record: f"{record.approach} parking",
     columns=(
         Column("APE (m)", lambda record: record.metrics.get("position_error"), 2),
         Column("AOE (°)", lambda record: record.metrics.get("orientation_error"), 2),
@@ -93,6 +96,7 @@ MANIPULATION = EpisodeKind(
     worst_first=manipulation_metrics.worst_first,
     tasks=manipulation_metrics.rates_by_task,
     title=lambda record: f"{record.family}, {record.split}",
+    approach=lambda record: f"instruction {record.approach}",
     columns=(
         Column("Instruction", lambda record: record.task),
         Column("Scene", lambda record: record.metrics.get("scene"), 0),

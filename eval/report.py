@@ -138,7 +138,12 @@ def _lead(content: ReportContent) -> str:
     facts = [f"{len(content.records)} episodes"]
     record = next(iter(content.finished), None)
     if record is not None and record.approach:
-        facts.append(f"{record.approach} {'parking' if content.kind is PARKING else ''}".strip())
+        facts.append(content.kind.approach(record))
+    options = origin.get("env_kwargs", {})
+    if options.get("render"):
+        facts.append(f"{options['render']} pictures")
+    if options.get("blank_cameras"):
+        facts.append("all of them black")
     if origin.get("simulator"):
         facts.append(f"simulator {origin['simulator']}")
     if origin.get("target_source"):

@@ -12,6 +12,7 @@ from helmsight.eval.statistics import Interval
 
 
 def metrics_table(metrics: Mapping[str, Interval], kind: EpisodeKind) -> str:
+    """Every metric with its interval and definition."""
     rows = []
     for name, interval in metrics.items():
         definition = kind.definitions[name]
@@ -19,9 +20,9 @@ def metrics_table(metrics: Mapping[str, Interval], kind: EpisodeKind) -> str:
         digits = 1 if is_rate or definition.unit == "ms" else 2
         value = "n/a" if interval.value is None else f"{interval.value:.{digits}f}"
         unit = "" if interval.value is None else f" {definition.unit}".replace(" °", "°")
-        kind = f"o-{name}" if is_rate else ""
+        hue = f"o-{name}" if is_rate else ""
         rows.append(
-            f'<tr class="{kind}{" group" if name == kind.outcomes[-1] else ""}"><td>{name}</td>'
+            f'<tr class="{hue}{" group" if name == kind.outcomes[-1] else ""}"><td>{name}</td>'
             f"<td>{escape(definition.title)}</td>"
             f'<td class="number"><b>{value}</b>{unit}</td>'
             f'<td class="number soft">{limits(interval, digits)}</td>'
@@ -108,6 +109,7 @@ def _number_cell(value: float | None, digits: int) -> str:
 
 
 def limits(interval: Interval, digits: int) -> str:
+    """An interval's limits in words, nothing where there are none."""
     if interval.low is None or interval.high is None:
         return ""
     return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"

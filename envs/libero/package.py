@@ -31,7 +31,7 @@ INSTALL = (
 _ASSET_FOLDERS = ("scenes", "stable_hope_objects", "turbosquid_objects")
 
 
-class LiberoMissing(ImportError):
+class LiberoMissing(RuntimeError):
     """The package is not installed, or can not be imported."""
 
 
