@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from helmsight.envs import LIBERO_ID
 from helmsight.eval import manipulation_metrics, metrics
 from helmsight.eval.metrics import MetricDefinition
 from helmsight.eval.records import OUTCOMES, EpisodeRecord
@@ -111,4 +112,4 @@ MANIPULATION = EpisodeKind(
 
 def episode_kind(environment: str) -> EpisodeKind:
     """The kind of episodes of an environment, by its Gymnasium id."""
-    return MANIPULATION if environment.endswith("helmsight/Libero-v0") else PARKING
+    return MANIPULATION if environment.rpartition(":")[2] == LIBERO_ID else PARKING

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("helmsight", "torch", "numpy", "gymnasium", "mujoco", "opencv-python-headless")
-# Named where they are installed.
+# Named where they are installed: LIBERO's.
 OPTIONAL_PACKAGES = ("hf-libero", "robosuite")
 
 

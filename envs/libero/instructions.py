@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from helmsight.envs.libero.package import import_libero
@@ -56,6 +57,7 @@ class Order:
     goal: Goal
 
 
+@lru_cache(maxsize=256)
 def task_goal(task: LiberoTask) -> Goal:
     """The predicates of a task, each a name and its arguments."""
     import_libero()

@@ -7,6 +7,7 @@ where they are looked for.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -66,6 +67,19 @@ def find_assets() -> Path | None:
         places = [package / "assets"] if package is not None else []
         places.append(_downloaded_assets())
     return next((place for place in places if _holds_assets(place)), None)
+
+
+def assets_identity() -> str:
+    """What tells the scene assets here from others: a hash over their names and sizes.
+
+    Where a file says that some of them are stand-ins, so does this. Raises as `require_assets`.
+    """
+    folder = require_assets()
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+    stand_ins = " (with stand-ins)" if (folder / "STAND_INS.txt").is_file() else ""
+    return digest.hexdigest()[:12] + stand_ins
 
 
 def require_assets() -> Path:

@@ -56,6 +56,8 @@ class LiberoSimulator:
     def __init__(self, suite: str, task: int) -> None:
         self.task = find_task(suite, task)
         environments = import_libero()
+        import mujoco
+
         # A scene is drawn as it is made; nothing of that is left after a reset.
         with GlobalRandomNumbers(0):
             self.robosuite = _make_robosuite(environments, str(self.task.bddl_file))
@@ -63,7 +65,12 @@ class LiberoSimulator:
         # What `is_success` asks for: by default the task's own goal.
         self.goal = tuple(map(tuple, self.robosuite.parsed_problem["goal_state"]))
         self._initial_states: Vector | None = None
-        self._bind()
+        # A reset leaves the model, so all of this stays where it is.
+        self._model = self.robosuite.sim.model._model
+        self._data = self.robosuite.sim.data._data
+        self._shown = mujoco.MjData(self._model)
+        self._look_up()
+        self._begin()
 
     # ---- Episodes ----
 
@@ -226,29 +233,29 @@ class LiberoSimulator:
                     continue
             else:
                 raise RuntimeError(f"{self.task.name}: no placement was found from seed {seed}")
-        self._bind()
+        self._begin()
 
-    def _bind(self) -> None:
-        """Look up what is read at every step; a reset may have made a new model."""
-        import mujoco
-
+    def _look_up(self) -> None:
+        """Where in MuJoCo's arrays the arm, the things and the fixtures are."""
         environment = self.robosuite
-        self._model, self._data = environment.sim.model._model, environment.sim.data._data
-        robot = environment.robots[0]
-        self._controller = robot.controller
-        # A reset makes a new controller; `step` keeps positions and velocities up to date for it.
-        self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
+        robot, names = environment.robots[0], environment.sim.model
         self._grip_site = robot.eef_site_id
-        self._hand_body = environment.sim.model.body_name2id(robot.robot_model.eef_name)
+        self._hand_body = names.body_name2id(robot.robot_model.eef_name)
         self._fingers = list(robot._ref_gripper_joint_pos_indexes)
         self._arm = list(robot._ref_joint_pos_indexes)
         self._objects = {name: environment.obj_body_id[name] for name in environment.objects_dict}
         self._fixtures = {
-            name: environment.sim.model.body_name2id(fixture.root_body)
+            name: names.body_name2id(fixture.root_body)
             for name, fixture in environment.fixtures_dict.items()
         }
+
+    def _begin(self) -> None:
+        """Take over what a reset has made anew: the arm's controller, and a first reading."""
+        environment = self.robosuite
+        self._controller = environment.robots[0].controller
+        # `step` keeps positions and velocities up to date for it.
+        self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
         self._seen = self._physics()
-        self._shown = mujoco.MjData(self._model)
         self._shown_physics: Vector | None = None
 
     def _move_arm(self, offsets: Vector) -> None:

@@ -46,6 +46,9 @@ def test_wrong_options_of_the_modular_driver_end_in_one_line(tmp_path, capsys, w
 
 @pytest.fixture
 def no_libero(monkeypatch):
+    from helmsight.envs.libero.tasks import _task_names
+
+    _task_names.cache_clear()
     monkeypatch.setattr("helmsight.envs.libero.package.package_folder", lambda: None)
 
 
