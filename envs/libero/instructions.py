@@ -25,6 +25,7 @@ _VERBS = (
         "close": "shut",
         "turn on": "switch on",
         "push": "slide",
+        "stack": "pile",
     },
     {
         "pick up": "take",
@@ -34,6 +35,7 @@ _VERBS = (
         "close": "push shut",
         "turn on": "start",
         "push": "move",
+        "stack": "heap",
     },
     {
         "pick up": "lift",
@@ -43,6 +45,7 @@ _VERBS = (
         "close": "slam",
         "turn on": "fire up",
         "push": "shove",
+        "stack": "set",
     },
 )
 _FRAMES = ("{}", "please {}", "your task is to {}", "could you {}?")

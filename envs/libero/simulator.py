@@ -184,7 +184,10 @@ class LiberoSimulator:
         return self._model, self._shown
 
     def proprioception(self) -> Vector:
-        """Position [3], xyzw quaternion [4] of the hand, and both fingers [2], as observed now."""
+        """Position [3], xyzw quaternion [4] of the hand, and both fingers [2], as observed now.
+
+        All are of one moment; robosuite reads the fingers 2 ms later than the rest.
+        """
         _, data = self.observed()
         quaternion = data.xquat[self._hand_body][[1, 2, 3, 0]]
         return np.concatenate(
@@ -250,9 +253,11 @@ class LiberoSimulator:
         }
 
     def _begin(self) -> None:
-        """Take over what a reset has made anew: the arm's controller, and a first reading."""
-        environment = self.robosuite
-        self._controller = environment.robots[0].controller
+        """Take over what a reset has made anew, and reset what it has left as it was."""
+        environment, robot = self.robosuite, self.robosuite.robots[0]
+        # How far the fingers had been told to close outlives robosuite's quick reset.
+        robot.gripper.current_action = np.zeros(robot.gripper.dof)
+        self._controller = robot.controller
         # `step` keeps positions and velocities up to date for it.
         self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
         self._seen = self._physics()
