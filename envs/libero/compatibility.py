@@ -57,7 +57,7 @@ def _read_arm(controller: Any, force: bool = False) -> None:
     controller.sim.forward()
     model, data = controller.sim.model._model, controller.sim.data._data
     site = controller.sim.model.site_name2id(controller.eef_name)
-    linear, angular = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    linear, angular = np.empty((3, model.nv)), np.empty((3, model.nv))
     mujoco.mj_jacSite(model, data, linear, angular, site)
     arm = controller.qvel_index
     controller.ee_pos = np.array(data.site_xpos[site])
@@ -67,7 +67,7 @@ def _read_arm(controller: Any, force: bool = False) -> None:
     controller.joint_vel = np.array(data.qvel[arm])
     controller.J_pos, controller.J_ori = linear[:, arm], angular[:, arm]  # [3, 7] each
     controller.J_full = np.vstack([controller.J_pos, controller.J_ori])
-    controller.mass_matrix = _inertia(model, data)[np.ix_(arm, arm)]
+    controller.mass_matrix = _inertia(model, data)[arm, :][:, arm]  # [nv, nv] -> [7, 7]
     controller.new_update = False
 
 

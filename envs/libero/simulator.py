@@ -1,8 +1,8 @@
 """One LIBERO task: its scene, the arm and the goal, without a camera.
 
 The scene, the controller and the predicates are the benchmark's own (hf-libero over robosuite); the
-control step is this module's: robosuite's updates some forty observables 25 times a step, and
-computes the dynamics twice in each. `step` gives the same motion to the bit (tested).
+control step is this package's: robosuite's updates some forty observables 25 times a step, and
+computes the dynamics three times in each. `step` gives the same motion to the bit (tested).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helmsight.envs.libero.arm_control import ArmControl
 from helmsight.envs.libero.package import GlobalRandomNumbers, import_libero
 from helmsight.envs.libero.tasks import INITIAL_STATES, find_task
 
@@ -124,16 +125,17 @@ class LiberoSimulator:
         """
         import mujoco
 
-        environment, model, data = self.robosuite, self._model, self._data
-        command = np.asarray(action, np.float64)
+        model, data, command = self._model, self._data, np.asarray(action, np.float64)
         for substep in range(self.substeps):
             mujoco.mj_step1(model, data)
             if substep == OBSERVED_SUBSTEP:
                 self._seen = self._physics()
             # The controller reads positions and velocities; the rest is computed once, with it.
-            environment._pre_action(command, substep == 0)
+            if substep == 0:
+                self._arm_control.aim(command)
+            self._arm_control.push()
             mujoco.mj_step2(model, data)
-        environment._post_process()
+        self.robosuite._post_process()
         self._refuse_instability()
 
     # ---- Truth ----
@@ -260,6 +262,7 @@ class LiberoSimulator:
         self._controller = robot.controller
         # `step` keeps positions and velocities up to date for it.
         self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
+        self._arm_control = ArmControl(environment)
         self._seen = self._physics()
         self._shown_physics: Vector | None = None
 
