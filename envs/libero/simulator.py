@@ -70,6 +70,7 @@ class LiberoSimulator:
         self._model = self.robosuite.sim.model._model
         self._data = self.robosuite.sim.data._data
         self._shown = mujoco.MjData(self._model)
+        self._shown_physics: Vector | None = None
         self._look_up()
         self._begin()
 
@@ -264,7 +265,7 @@ class LiberoSimulator:
         self._controller.sim = _UpToDate(environment.sim.model, environment.sim.data)
         self._arm_control = ArmControl(environment)
         self._seen = self._physics()
-        self._shown_physics: Vector | None = None
+        self._shown_physics = None
 
     def _move_arm(self, offsets: Vector) -> None:
         if np.any(offsets):

@@ -84,7 +84,7 @@ class _Round:
             if step % look_every == 0:
                 with looking:
                     environment.observe()
-            action = random.uniform(-0.3, 0.3, 7)
+            action = random.uniform(-0.3, 0.3, 7).astype(np.float32)
             with stepping:
                 environment.advance(action)
         return start, stepping, looking
