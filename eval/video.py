@@ -226,10 +226,12 @@ def caption_of(observation: Mapping[str, Any], moment: Moment) -> str:
 
 
 def caption_of_an_arm(world: Any, moment: Moment) -> str:
-    """Time and what the fingers do."""
+    """Time, what the fingers do, and what the arm was told."""
     parts = [f"{moment.step / control_rate(world):5.1f} s"]
     if len(moment.action):
         parts.append("closing" if float(moment.action[-1]) > 0.0 else "opening")
+    if hasattr(world, "order"):
+        parts.append(world.order.instruction)
     return "   ".join(parts)
 
 

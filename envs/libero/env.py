@@ -204,6 +204,13 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._episode
 
     @property
+    def order(self) -> Order:
+        """What the arm is told in that episode, and the goal that counts."""
+        if self._episode is None:
+            raise ResetNeeded("call reset first: there is no episode yet")
+        return self._order
+
+    @property
     def simulator(self) -> LiberoSimulator:
         """The simulator of the episode under way or last ended."""
         if self._simulator is None or self._episode is None:
@@ -271,7 +278,7 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _info(self) -> dict[str, Any]:
         return {
             "is_success": self._succeeded,
-            "task": self._order.instruction,
+            "task": self.order.instruction,
             "episode": self.scenario.number,
         }
 
