@@ -176,7 +176,7 @@ def check_libero() -> Check:
     installed = _optional_package(name, "hf-libero", INSTALL)
     if installed.state != "ok":
         return installed
-    for package in ("robosuite", "bddl", "numba"):
+    for package in ("robosuite", "bddl", "numba", "scipy"):
         if importlib.util.find_spec(package) is None:
             finding = f"{installed.finding}, but without {package}"
             return Check(name, "broken", finding, INSTALL, required=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from helmsight.envs.libero.package import find_assets, package_folder
 
-_MODULES = ("robosuite", "bddl", "numba", "easydict")
+_MODULES = ("robosuite", "bddl", "numba", "scipy", "easydict")
 INSTALLED = package_folder() is not None and all(map(importlib.util.find_spec, _MODULES))
 NEEDS_PACKAGE = pytest.mark.skipif(not INSTALLED, reason="LIBERO is not installed")
 NEEDS_SCENES = pytest.mark.skipif(
