@@ -1,7 +1,7 @@
 # `make demo` and `make test` set up everything that they need, see tools/setup.sh.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check-style check-types check-tests format clean
+.PHONY: help setup libero demo test check-style check-types check-tests format clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    collect, train and evaluate a small parking policy (10 minutes, 2 cores)"
 	@echo "make test    style, types and tests: the gate that every change passes"
 	@echo "make setup   only the environment: .venv, system libraries, dependencies"
+	@echo "make libero  the LIBERO benchmark, beside the rest of the environment"
 	@echo "make format  let ruff put the code into its format"
 	@echo "make clean   remove .venv and what checks leave behind; recorded data and runs stay"
 	@echo
@@ -24,6 +25,14 @@ help:
 setup: .venv/.set-up
 .venv/.set-up: pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
+
+# Without dependencies of their own: hf-libero's hold MuJoCo and OpenCV back and train networks; what
+# it really needs is the extra `libero`.
+libero: .venv/.libero
+.venv/.libero: .venv/.set-up
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[libero]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt hf-libero robosuite bddl
+	@touch $@
 
 demo: setup
 	@$(BIN)/helmsight demo $(ARGS)

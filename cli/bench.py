@@ -235,6 +235,13 @@ def decision(values: Values, data: Path, report: Report) -> Measurements:
     return {"decision_ms": found}
 
 
+def libero(values: Values, data: Path, report: Report) -> Measurements:
+    """Control steps, pictures and episodes of LIBERO on one core."""
+    from helmsight.eval.benchmarks.arm_episodes import ArmEpisodes
+
+    return ArmEpisodes(**values["libero"], repeats=values["repeats"]).measure(report)
+
+
 def record(values: Values, data: Path, report: Report) -> Measurements:
     """A small data set for the parts that read one."""
     from helmsight.training.collection.collect import collect
@@ -251,6 +258,7 @@ PARTS: dict[str, tuple[Part, bool]] = {
     "windows": (windows, False),
     "step": (step, False),
     "decision": (decision, False),
+    "libero": (libero, True),
 }
 NEEDS_DATA = ("windows", "step")
 

@@ -163,19 +163,37 @@ def check_carla() -> Check:
 
 
 def check_libero() -> Check:
-    """LIBERO's package and its assets."""
-    name, install = "LIBERO", "pip install hf-libero"
-    installed = _optional_package(name, "hf-libero", install)
+    """LIBERO's packages and its assets; nothing of it is imported."""
+    from helmsight.envs.libero.package import (
+        ASSETS_REPOSITORY,
+        ASSETS_VARIABLE,
+        INSTALL,
+        find_assets,
+        package_folder,
+    )
+
+    name = "LIBERO"
+    installed = _optional_package(name, "hf-libero", INSTALL)
     if installed.state != "ok":
         return installed
-    # Found without importing: its first import asks a question on standard input.
-    specification = importlib.util.find_spec("libero")
-    places = (specification.submodule_search_locations if specification else None) or ()
-    if any(any(Path(place).glob("**/assets/*")) for place in places):
-        return Check(name, "ok", f"{installed.finding}, with assets", required=False)
-    finding = f"{installed.finding}, but without its assets"
-    download = "it downloads them when its first environment is made"
-    return Check(name, "missing", finding, download, required=False)
+    for package in ("robosuite", "bddl", "numba", "scipy"):
+        if importlib.util.find_spec(package) is None:
+            finding = f"{installed.finding}, but without {package}"
+            return Check(name, "broken", finding, INSTALL, required=False)
+    if package_folder() is None:
+        finding = f"{installed.finding}, but without its tasks"
+        return Check(name, "broken", finding, INSTALL, required=False)
+    assets = find_assets()
+    if assets is not None:
+        return Check(name, "ok", f"{installed.finding}, assets in {assets}", required=False)
+    named = os.environ.get(ASSETS_VARIABLE)
+    where = f" in {named}" if named else ""
+    finding = f"{installed.finding}, but without its scene assets{where}"
+    remedy = (
+        "they are downloaded when an environment is made; without a network, get "
+        f"{ASSETS_REPOSITORY} from huggingface.co and export {ASSETS_VARIABLE}=ITS_FOLDER"
+    )
+    return Check(name, "missing", finding, remedy, required=False)
 
 
 def check_machine() -> Check:

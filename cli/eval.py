@@ -11,6 +11,8 @@ from helmsight.cli.configuration import configuration
 if TYPE_CHECKING:
     from helmsight.eval.sources import PolicySource
 
+PARKING_EPISODES = 96
+
 
 def run(words: list[str]) -> int:
     """Evaluate; returns the exit code: 1 when episodes ended in an error."""
@@ -32,10 +34,10 @@ def run(words: list[str]) -> int:
         out=out,
         env=values["env_id"],
         env_kwargs=options,
+        episodes=_episodes(values),
         **{
             key: values[key]
             for key in (
-                "episodes",
                 "workers",
                 "threads",
                 "seed",
@@ -71,7 +73,8 @@ def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]
     kind = policy.pop("type")
     if kind == "checkpoint" and Path(checkpoint).suffix == ".onnx":
         return _exported(values)
-    options = as_trained(checkpoint, values["env_options"])
+    trained = with_trained_images if _is_libero(values) else as_trained
+    options = trained(checkpoint, values["env_options"])
     if kind == "checkpoint":
         return checkpoint, options
     from helmsight.eval.modular.policy import ModularConfig
@@ -89,6 +92,48 @@ def _exported(values: dict[str, Any]) -> tuple[PolicySource, dict[str, Any]]:
     source = ExportedSource(Path(values["checkpoint"]), values["threads"])
     given = {key: value for key, value in values["env_options"].items() if value is not None}
     return source, {**source.environment_options(), **given}
+
+
+def _episodes(values: dict[str, Any]) -> int | list[int]:
+    """Which episodes to run; of LIBERO the first so many of each task, in the order of the tasks.
+
+    Raises ValueError for a task or a number of episodes that the suite does not have.
+    """
+    if values["episodes"] is not None:
+        return values["episodes"]
+    if not _is_libero(values):
+        return PARKING_EPISODES
+    from helmsight.envs.libero.tasks import INITIAL_STATES, find_task, suite_tasks
+
+    count, suite = values["episodes_per_task"], values["suite"]
+    if not isinstance(count, int) or not 1 <= count <= INITIAL_STATES:
+        raise ValueError(f"episodes_per_task must be 1 to {INITIAL_STATES}, got {count!r}")
+    wanted = values["tasks"]
+    if isinstance(wanted, int):
+        wanted = [wanted]
+    tasks = suite_tasks(suite) if wanted is None else [find_task(suite, task) for task in wanted]
+    return [task.index * INITIAL_STATES + scene for task in tasks for scene in range(count)]
+
+
+def _is_libero(values: dict[str, Any]) -> bool:
+    from helmsight.envs.registration import LIBERO_ID
+
+    return values["env_id"] == LIBERO_ID
+
+
+def with_trained_images(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the image size of the checkpoint's training, where none was asked for."""
+    from helmsight.envs.spec import EmbodimentSpec
+    from helmsight.policies.pretrained import policy_folder
+
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        folder = policy_folder(checkpoint)
+    except FileNotFoundError:  # a driver without a checkpoint, or nothing: `evaluate` says which
+        return given
+    cameras = EmbodimentSpec.from_dict(_json(folder / "embodiment.json")).cameras
+    trained = {"image_size": cameras[0].width} if cameras else {}
+    return {**trained, **given}
 
 
 def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:

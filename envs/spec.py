@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+VEHICLE = "vehicle"
+
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A pinhole camera fixed to the vehicle.
+    """A pinhole camera fixed to a frame, by default the vehicle's.
 
-    Position is in metres in the vehicle frame (x forward, y left, z up, origin on the ground below
-    the rear axle). Yaw is positive to the left, pitch positive upwards, both in radians. Pixels are
-    square, the principal point is the image centre.
+    Position is in metres in that frame (the vehicle's: x forward, y left, z up, origin on the
+    ground below the rear axle). Yaw is positive to the left, pitch positive upwards, both in
+    radians. Pixels are square, the principal point is the image centre.
+
+    frame: what the camera is fixed to, such as "vehicle", "world" or a robot's "hand".
+    mirrored: whether pictures are mirrored, left for right; some benchmarks show theirs so.
     """
 
     name: str
@@ -31,6 +36,8 @@ class CameraSpec:
     horizontal_fov: float
     width: int
     height: int
+    frame: str = VEHICLE
+    mirrored: bool = False
 
     @property
     def focal_length(self) -> float:
@@ -50,7 +57,7 @@ class CameraSpec:
         )
 
     def rotation(self) -> NDArray[np.float64]:
-        """Rotation [3, 3] from the optical frame (x right, y down, z forward) to the vehicle."""
+        """Rotation [3, 3] from the optical frame (x right, y down, z forward) to the camera's."""
         forward = np.array(
             [
                 math.cos(self.yaw) * math.cos(self.pitch),
@@ -63,7 +70,12 @@ class CameraSpec:
         return np.stack([right, down, forward], axis=1)
 
     def camera_to_vehicle(self) -> NDArray[np.float64]:
-        """Homogeneous transform [4, 4] from the optical frame to the vehicle frame."""
+        """Homogeneous transform [4, 4] from the optical frame to the vehicle frame.
+
+        Raises ValueError for a camera that is fixed to something else.
+        """
+        if self.frame != VEHICLE:
+            raise ValueError(f"camera {self.name!r} is fixed to the {self.frame}, not to a vehicle")
         transform = np.eye(4)
         transform[:3, :3] = self.rotation()
         transform[:3, 3] = self.position
@@ -92,6 +104,29 @@ class VectorSpec:
     def size(self) -> int:
         return len(self.names)
 
+    def checked(self, values: Any, what: str) -> NDArray[np.float64]:
+        """`values` as a vector of this kind; `what` names them in errors.
+
+        Raises ValueError for a wrong shape, and for a value that is not finite or outside its
+        range, naming the entry. Nothing is clipped: what is meant by such a value is not for this
+        place to say.
+        """
+        try:
+            vector = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"an {what} must be {self.size} numbers, got {values!r}") from None
+        if vector.shape != (self.size,):
+            raise ValueError(
+                f"an {what} must have shape ({self.size},) = ({', '.join(self.names)}), "
+                f"got {vector.shape}"
+            )
+        for name, value, low, high in zip(self.names, vector, self.low, self.high, strict=True):
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{what} entry {name!r} must be in [{low:g}, {high:g}], got {value}"
+                )
+        return vector
+
     def index(self, name: str) -> int:
         """Position of `name` in the vector."""
         if name not in self.names:
@@ -118,8 +153,17 @@ class EmbodimentSpec:
         return tuple(f"observation.depth.{camera.name}" for camera in self.cameras)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible form; `from_dict` is its inverse."""
-        return dataclasses.asdict(self)
+        """JSON-compatible form; `from_dict` is its inverse.
+
+        What a camera has by default is left out, so that a robot that needs none of it reads as it
+        did before it could be said.
+        """
+        data = dataclasses.asdict(self)
+        for camera in data["cameras"]:
+            for entry in dataclasses.fields(CameraSpec):
+                if entry.default is not dataclasses.MISSING and camera[entry.name] == entry.default:
+                    del camera[entry.name]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EmbodimentSpec:
@@ -136,7 +180,8 @@ class EmbodimentSpec:
 
     def differences(self, other: EmbodimentSpec) -> list[str]:
         """One readable line a difference, empty when both describe the same robot."""
-        return _differences("", _jsonable(self.to_dict()), _jsonable(other.to_dict()))
+        mine, theirs = (_jsonable(dataclasses.asdict(spec)) for spec in (self, other))
+        return _differences("", mine, theirs)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from helmsight.eval.metrics import DEFINITIONS
+from helmsight.eval.episode_kinds import PARKING, EpisodeKind, episode_kind
 from helmsight.eval.records import (
     EpisodeRecord,
     listed,
@@ -19,16 +19,16 @@ from helmsight.eval.records import (
 from helmsight.eval.report import fill_template, page_file
 from helmsight.eval.statistics import Interval, mcnemar_exact, mean_interval, paired_difference
 
-_PAIRED_MEANS = {"APE": "position_error", "AOE": "orientation_error", "APT": "parking_time"}
-_WORLD = ("family", "split", "approach", "simulator")
+# Of the environments' options, those that make another world; what else differs is compared.
+_WORLD = ("family", "split", "approach", "simulator", "suite", "task", "protocol")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Paired result of A and B. Differences are A minus B, TSR in percent points.
+    """Paired result of A and B. Differences are A minus B, the success rate in percent points.
 
-    `both`, `only_first`, `only_second`, `neither` count episodes by who parked them;
-    `discordant` holds the pairs of records that only one of the two parked.
+    `both`, `only_first`, `only_second`, `neither` count episodes by who succeeded in them;
+    `discordant` holds the pairs of records in which only one of the two did.
     """
 
     first: str
@@ -40,6 +40,7 @@ class Comparison:
     p_value: float
     differences: dict[str, Interval]
     discordant: list[tuple[EpisodeRecord, EpisodeRecord]]
+    kind: EpisodeKind = PARKING
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form, as `summary.json` holds it."""
@@ -64,14 +65,16 @@ class Comparison:
         lines = [
             f"A = {self.first}",
             f"B = {self.second}",
-            f"parked by both {self.both}, only A {self.only_first}, only B {self.only_second}, "
-            f"neither {self.neither}",
+            f"{self.kind.verb} by both {self.both}, only A {self.only_first}, "
+            f"only B {self.only_second}, neither {self.neither}",
             f"McNemar exact p = {self.p_value:.4g}",
         ]
         for name, value in self.differences.items():
             if value.value is not None:
                 limits = "" if value.low is None else f"  [{value.low:+.2f}, {value.high:+.2f}]"
-                lines.append(f"{name} A-B {value.value:+.2f} {_unit(name)}{limits}  n={value.n}")
+                lines.append(
+                    f"{name} A-B {value.value:+.2f} {_unit(name, self.kind)}{limits}  n={value.n}"
+                )
         return "\n".join(lines)
 
 
@@ -82,9 +85,9 @@ def compare(first: Path, second: Path, out: Path | None = None) -> Comparison:
     not run the same episodes of the same world or hold episodes that ended in an error.
     """
     a, b = read_evaluation(Path(first)), read_evaluation(Path(second))
-    _refuse_other_world(Path(first), Path(second))
+    kind = episode_kind(_refuse_other_world(Path(first), Path(second)))
     _refuse_other_episodes(a, b)
-    comparison = _compare(str(first), str(second), a, b)
+    comparison = _compare(str(first), str(second), a, b, kind)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         text = json.dumps(comparison.to_dict(), indent=2, allow_nan=False)
@@ -94,7 +97,11 @@ def compare(first: Path, second: Path, out: Path | None = None) -> Comparison:
 
 
 def _compare(
-    first: str, second: str, a: dict[int, EpisodeRecord], b: dict[int, EpisodeRecord]
+    first: str,
+    second: str,
+    a: dict[int, EpisodeRecord],
+    b: dict[int, EpisodeRecord],
+    kind: EpisodeKind,
 ) -> Comparison:
     pairs = [(a[episode], b[episode]) for episode in sorted(a)]
     both = sum(x.success and y.success for x, y in pairs)
@@ -102,14 +109,11 @@ def _compare(
     only_second = sum(y.success and not x.success for x, y in pairs)
     neither = len(pairs) - both - only_first - only_second
     rate = paired_difference(both, only_first, only_second, neither).scaled(100)
-    differences = {"TSR": rate}
-    for name, key in _PAIRED_MEANS.items():
+    differences = {kind.success: rate}
+    for name, read in kind.paired.items():
+        values = [(read(x), read(y)) for x, y in pairs if x.success and y.success]
         differences[name] = mean_interval(
-            [
-                float(x.metrics[key]) - float(y.metrics[key])
-                for x, y in pairs
-                if x.success and y.success and key in x.metrics and key in y.metrics
-            ]
+            [float(x) - float(y) for x, y in values if x is not None and y is not None]
         )
     return Comparison(
         first=first,
@@ -121,10 +125,12 @@ def _compare(
         p_value=mcnemar_exact(only_first, only_second),
         differences=differences,
         discordant=[(x, y) for x, y in pairs if x.success != y.success],
+        kind=kind,
     )
 
 
-def _refuse_other_world(first: Path, second: Path) -> None:
+def _refuse_other_world(first: Path, second: Path) -> str:
+    """The environment that both were run in."""
     worlds = []
     for folder in (first, second):
         identity = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
@@ -138,6 +144,7 @@ def _refuse_other_world(first: Path, second: Path) -> None:
     ]
     if lines:
         raise ValueError("only evaluations in the same world can be compared: " + "; ".join(lines))
+    return str(worlds[0]["env"])
 
 
 def _refuse_other_episodes(a: dict[int, EpisodeRecord], b: dict[int, EpisodeRecord]) -> None:
@@ -159,7 +166,9 @@ def _write_page(path: Path, comparison: Comparison, sample: EpisodeRecord) -> No
         "title": escape(_verdict(comparison)),
         "first": escape(comparison.first),
         "second": escape(comparison.second),
-        "lead": escape(f"{total} episodes, {sample.family} lot, split {sample.split}."),
+        "lead": escape(f"{total} episodes. {comparison.kind.title(sample)}."),
+        "means": escape(" and ".join(comparison.kind.paired)),
+        "verb": escape(comparison.kind.verb),
         "headline": _headline(comparison),
         "pairs": _pairs(comparison),
         "metrics": _differences_table(comparison),
@@ -170,26 +179,28 @@ def _write_page(path: Path, comparison: Comparison, sample: EpisodeRecord) -> No
 
 
 def _verdict(comparison: Comparison) -> str:
-    low, high = comparison.differences["TSR"].low, comparison.differences["TSR"].high
+    rate = comparison.differences[comparison.kind.success]
+    low, high = rate.low, rate.high
     if low is not None and low > 0.0:
-        return "A parks more often than B"
+        return "A succeeds more often than B"
     if high is not None and high < 0.0:
-        return "B parks more often than A"
+        return "B succeeds more often than A"
     return "No difference shown between A and B"
 
 
 def _headline(comparison: Comparison) -> str:
-    rate = comparison.differences["TSR"]
+    name = comparison.kind.success
+    rate = comparison.differences[name]
     return (
         f'<div class="figure">{rate.value:+.1f}<small>points</small></div>'
-        f'<p class="said">TSR of A minus B, 95 % interval {_limits(rate, 1)}<br>'
+        f'<p class="said">{name} of A minus B, 95 % interval {_limits(rate, 1)}<br>'
         f"McNemar's exact p = {comparison.p_value:.3g}</p>"
     )
 
 
 def _pairs(comparison: Comparison) -> str:
     counts = (
-        ("TSR", comparison.both, "parked by both"),
+        ("TSR", comparison.both, f"{comparison.kind.verb} by both"),
         ("TFR", comparison.only_first, "only by A"),
         ("NTSR", comparison.only_second, "only by B"),
         ("error", comparison.neither, "by neither"),
@@ -206,9 +217,13 @@ def _pairs(comparison: Comparison) -> str:
 def _differences_table(comparison: Comparison) -> str:
     rows = []
     for name, interval in comparison.differences.items():
-        value = "n/a" if interval.value is None else f"{interval.value:+.2f} {_unit(name)}"
+        value = (
+            "n/a"
+            if interval.value is None
+            else f"{interval.value:+.2f} {_unit(name, comparison.kind)}"
+        )
         rows.append(
-            f"<tr><td>{name}</td><td>{escape(DEFINITIONS[name].title)}</td>"
+            f"<tr><td>{name}</td><td>{escape(comparison.kind.definitions[name].title)}</td>"
             f'<td class="number"><b>{value}</b></td>'
             f'<td class="number soft">{_limits(interval, 2)}</td>'
             f'<td class="number soft">{interval.n}</td></tr>'
@@ -222,9 +237,11 @@ def _differences_table(comparison: Comparison) -> str:
 
 def _discordant_table(comparison: Comparison) -> str:
     if not comparison.discordant:
-        return '<p class="note">None: both parked the same episodes.</p>'
+        return '<p class="note">None: both succeeded in the same episodes.</p>'
+    kind = comparison.kind
     rows = "".join(
-        f'<tr><td class="number">{a.episode}</td>{_outcome_cell(a)}{_outcome_cell(b)}</tr>'
+        f'<tr><td class="number">{a.episode}</td>'
+        f"{_outcome_cell(a, kind)}{_outcome_cell(b, kind)}</tr>"
         for a, b in comparison.discordant
     )
     return (
@@ -233,8 +250,8 @@ def _discordant_table(comparison: Comparison) -> str:
     )
 
 
-def _outcome_cell(record: EpisodeRecord) -> str:
-    known = DEFINITIONS.get(record.outcome)
+def _outcome_cell(record: EpisodeRecord, kind: EpisodeKind) -> str:
+    known = kind.definitions.get(record.outcome)
     said = f"{record.outcome} · {known.title}" if known else record.outcome
     return f'<td class="o-{escape(record.outcome)}"><i></i>{escape(said)}</td>'
 
@@ -245,5 +262,5 @@ def _limits(interval: Interval, digits: int) -> str:
     return f"{interval.low:+.{digits}f} to {interval.high:+.{digits}f}"
 
 
-def _unit(name: str) -> str:
-    return "points" if name == "TSR" else DEFINITIONS[name].unit
+def _unit(name: str, kind: EpisodeKind) -> str:
+    return "points" if name == kind.success else kind.definitions[name].unit

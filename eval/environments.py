@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
+from helmsight.envs.registration import LIBERO_ID
+
 
 def make_environment(name: str, options: dict[str, Any]) -> gymnasium.Env:
     """A new environment; its own errors about wrong options pass through."""
@@ -41,9 +43,10 @@ def environment_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def environment_identity(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """`environment_options` with what results depend on, and not where it was.
 
-    A simulator is named by what its results are called; a server's address is left out.
+    A simulator is named by what its results are called; a server's address is left out. LIBERO's
+    scene assets are named by their hash.
     Raises ValueError as `environment_options` does, ConnectionError for a server that is to be
-    asked and does not answer.
+    asked and does not answer, FileNotFoundError for missing assets.
     """
     from helmsight.envs.parking.simulator_registry import simulator_identity
 
@@ -51,6 +54,10 @@ def environment_identity(name: str, options: dict[str, Any]) -> dict[str, Any]:
     of_simulator = known.pop("simulator_options", None)
     if known.get("simulator") == "carla":
         known |= simulator_identity("carla", of_simulator)
+    if _registered(name) == LIBERO_ID:
+        from helmsight.envs.libero.package import assets_identity
+
+        known["assets"] = assets_identity()
     return known
 
 

@@ -16,7 +16,7 @@ import gymnasium
 import torch
 
 from helmsight.eval.environments import environment_identity, make_environment
-from helmsight.eval.metrics import DEFINITIONS, compute_metrics
+from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
 from helmsight.eval.pool import run_jobs
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
@@ -70,6 +70,11 @@ class EvaluationSettings:
         return sorted(set(self.episodes))
 
     @property
+    def kind(self) -> EpisodeKind:
+        """What the episodes are counted by."""
+        return episode_kind(self.env)
+
+    @property
     def source(self) -> PolicySource:
         if isinstance(self.checkpoint, str | Path):
             return policy_source(self.checkpoint)
@@ -84,15 +89,27 @@ class Summary:
     provenance: dict[str, Any]
     episodes: int
     errors: int
+    tasks: dict[str, Interval] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible form."""
-        metrics = {name: interval._asdict() for name, interval in self.metrics.items()}
-        return {**asdict(self), "metrics": metrics}
+        """JSON-compatible form; `tasks` is left out where there is but one."""
+        data = asdict(self)
+        for part in ("metrics", "tasks"):
+            data[part] = {name: value._asdict() for name, value in getattr(self, part).items()}
+        if not self.tasks:
+            del data["tasks"]
+        return data
 
     def table(self) -> str:
-        """The metrics as plain text, one a line."""
-        return "\n".join(_table_line(name, value) for name, value in self.metrics.items())
+        """The metrics as plain text, one a line, and the success of each task."""
+        definitions = episode_kind(self.provenance["env"]).definitions
+        lines = [
+            _table_line(f"{name:<5}", value, definitions[name].unit if name in definitions else "")
+            for name, value in self.metrics.items()
+        ]
+        width = max(map(len, self.tasks), default=0)
+        lines += [_table_line(f"{name:<{width}}", value, "%") for name, value in self.tasks.items()]
+        return "\n".join(lines)
 
 
 class EvaluationInterrupted(KeyboardInterrupt):
@@ -190,9 +207,11 @@ def _evaluate(settings: EvaluationSettings, identity: dict[str, Any], log: Episo
     summary = summarise(settings, identity, records)
     text = json.dumps(summary.to_dict(), indent=2, allow_nan=False)
     write_atomically(Path(settings.out) / "summary.json", text + "\n")
-    choice = FilmChoice(settings.failure_videos, settings.success_videos)
+    choice = FilmChoice(settings.failure_videos, settings.success_videos, settings.kind)
     films = make_films(records, choice, lambda jobs: run_on_workers(settings, jobs))
-    content = ReportContent(summary.metrics, summary.provenance, records, films.films, films.note)
+    content = ReportContent(
+        summary.metrics, summary.provenance, records, films.films, films.note, settings.kind
+    )
     write_report(Path(settings.out) / "report.html", content)
     if summary.errors:
         first = next(record for record in records if record.error is not None)
@@ -283,9 +302,7 @@ def summarise(
         "env": settings.env,
         "env_kwargs": options,
         "seed": settings.seed,
-        "simulator": options.get("simulator"),
-        "target_source": options.get("target"),
-        "motion": identity.get("motion", "bicycle"),
+        **_of_a_car(options, identity),
         "timing": {
             "workers": settings.workers,
             "torch_threads": settings.threads,
@@ -293,14 +310,31 @@ def summarise(
         },
         "command": settings.command or command_line(),
     }
-    return Summary(compute_metrics(records), origin, len(records) - errors, errors)
+    kind = settings.kind
+    return Summary(
+        kind.compute_metrics(records),
+        origin,
+        len(records) - errors,
+        errors,
+        kind.tasks(records),
+    )
 
 
-def _table_line(name: str, interval: Interval) -> str:
-    unit = DEFINITIONS[name].unit if name in DEFINITIONS else ""
+def _of_a_car(options: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
+    """What results of driving depend on besides the policy."""
+    if "target" not in options:
+        return {}
+    return {
+        "simulator": options.get("simulator"),
+        "target_source": options.get("target"),
+        "motion": identity.get("motion", "bicycle"),
+    }
+
+
+def _table_line(name: str, interval: Interval, unit: str) -> str:
     if interval.value is None:
-        return f"{name:<5} {'-':>8}"
-    line = f"{name:<5} {interval.value:8.2f} {unit:<2}"
+        return f"{name} {'-':>8}"
+    line = f"{name} {interval.value:8.2f} {unit:<2}"
     if interval.low is not None and interval.high is not None:
         line += f"  [{interval.low:.2f}, {interval.high:.2f}]"
     return f"{line}  n={interval.n}"

@@ -24,7 +24,12 @@ class ExpertPolicy:
         self._gave_up = False
 
     def bind(self, environment: Any) -> None:
-        """Read the truth of this (unwrapped) parking environment from now on."""
+        """Read the truth of this (unwrapped) parking environment from now on.
+
+        Raises ValueError for an environment without a car.
+        """
+        if not hasattr(environment, "vehicle_state"):
+            raise ValueError(f"the expert drives a car; {type(environment).__name__} has none")
         self._environment = environment
 
     def reset(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from helmsight.eval.metrics import worst_first
+from helmsight.eval.episode_kinds import PARKING, EpisodeKind
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.records import EpisodeRecord
 from helmsight.eval.video import Film, FilmJob
@@ -21,10 +21,11 @@ class FilmChoice:
 
     failures: int
     successes: int
+    kind: EpisodeKind = PARKING
 
     def pick(self, records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
         """Episodes to film, worst first: failures from the worst, successes spread evenly."""
-        finished = [record for record in worst_first(records) if record.error is None]
+        finished = [record for record in self.kind.worst_first(records) if record.error is None]
         failures = [record for record in finished if not record.success]
         successes = [record for record in finished if record.success]
         return failures[: self.failures] + _spread(successes, self.successes)
@@ -59,21 +60,18 @@ def make_films(
         if film is not None and size + len(film.mp4) + len(film.poster) <= BYTES_AT_MOST:
             films.append(film)
             size += len(film.mp4) + len(film.poster)
-    return FilmSet(tuple(films), _note(records, films))
+    return FilmSet(tuple(films), _note(records, films, choice.kind))
 
 
-def _note(records: Sequence[EpisodeRecord], films: Sequence[Film]) -> str:
+def _note(records: Sequence[EpisodeRecord], films: Sequence[Film], kind: EpisodeKind) -> str:
     finished = {record.episode: record for record in records if record.error is None}
     failed = sum(not record.success for record in finished.values())
-    parked = len(finished) - failed
+    succeeded = len(finished) - failed
     failed_films = sum(not finished[film.episode].success for film in films)
-    parked_films = len(films) - failed_films
+    succeeded_films = len(films) - failed_films
     return (
-        f"{failed_films} of {failed} failures, worst first, then {parked_films} of {parked} "
-        "successes, spread over their position errors. Cameras at the left, bird's eye at the "
-        "right with the predicted classes filled and the true ones outlined; the policy's "
-        "attention glows over both. Green: the target pose that the policy was given. Amber: its "
-        "predicted waypoints."
+        f"{failed_films} of {failed} failures, worst first, then {succeeded_films} of {succeeded} "
+        f"successes, {kind.film_note}"
     )
 
 

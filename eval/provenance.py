@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("helmsight", "torch", "numpy", "gymnasium", "mujoco", "opencv-python-headless")
+# Named where they are installed: LIBERO's.
+OPTIONAL_PACKAGES = ("hf-libero", "robosuite")
 
 
 def provenance() -> dict[str, Any]:
@@ -57,11 +59,12 @@ def command_line() -> str:
 
 def _package_versions() -> dict[str, str]:
     versions = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *OPTIONAL_PACKAGES):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
+            if package in PACKAGES:
+                versions[package] = "not installed"
     return versions
 
 

@@ -25,6 +25,9 @@ _SHOWN_AT_MOST = 8
 class EpisodeRecord:
     """One episode as it ran. Poses are [x, y, yaw] of the rear axle in the lot frame (m, m, rad).
 
+    `family`, `split` and `approach` say which scenarios it is of: of LIBERO the suite, the protocol
+    and what the arm was told. Without a car there is no path.
+
     `decision_ms` holds the policy's time for each decision in milliseconds; it is the only field
     that differs between two runs of the same evaluation. `path` has one pose each control period,
     the start included. A record with an `error` has no outcome: the simulator failed, not the

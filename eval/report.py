@@ -18,8 +18,15 @@ from typing import Any
 
 from helmsight.envs.parking.scenario import Scenario, make_scenario
 from helmsight.eval import plan_view
-from helmsight.eval.metrics import DEFINITIONS, worst_first
-from helmsight.eval.records import OUTCOMES, EpisodeRecord, write_atomically
+from helmsight.eval.episode_kinds import PARKING, EpisodeKind
+from helmsight.eval.records import EpisodeRecord, write_atomically
+from helmsight.eval.report_tables import (
+    episode_table,
+    limits,
+    metrics_table,
+    quantile,
+    tasks_table,
+)
 from helmsight.eval.statistics import Interval
 from helmsight.eval.video import PLAYBACK_SPEED, Film
 
@@ -33,10 +40,12 @@ class ReportContent:
     records: Sequence[EpisodeRecord]
     films: Sequence[Film] = ()
     films_note: str = ""
+    kind: EpisodeKind = PARKING
     scenarios: dict[int, Scenario] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scenarios", _scenarios(self.records))
+        scenarios = _scenarios(self.records) if self.kind is PARKING else {}
+        object.__setattr__(self, "scenarios", scenarios)
 
     @property
     def finished(self) -> list[EpisodeRecord]:
@@ -45,8 +54,13 @@ class ReportContent:
     @property
     def counts(self) -> dict[str, int]:
         """Episodes of each outcome that came about, errors last."""
-        counted = Counter(_outcome(record) for record in self.records)
-        return {name: counted[name] for name in (*OUTCOMES, "error") if counted[name]}
+        counted = Counter(self.kind.outcome(record) for record in self.records)
+        return {name: counted[name] for name in (*self.kind.outcomes, "error") if counted[name]}
+
+    @property
+    def tasks(self) -> dict[str, Interval]:
+        """Success rates of tasks, where there are several."""
+        return self.kind.tasks(self.records)
 
 
 def write_report(path: Path, content: ReportContent) -> None:
@@ -76,11 +90,13 @@ def _parts(content: ReportContent) -> dict[str, str]:
         "lead": _lead(content),
         "warnings": _warnings(content),
         "shapes": plan_view.shared_shapes(),
-        "headline": _headline(content.metrics["TSR"]),
+        "headline": _headline(content),
         "outcome_bar": bar,
         "outcome_legend": legend,
         "metrics_note": _metrics_note(content),
-        "metrics_table": _metrics_table(content.metrics),
+        "metrics_table": metrics_table(content.metrics, content.kind),
+        "tasks_hidden": "" if content.tasks else "hidden",
+        "tasks_table": tasks_table(content.tasks),
         "plans_hidden": "" if content.scenarios else "hidden",
         "all_paths": plan_view.all_paths(content.finished, content.scenarios),
         "placements": placements,
@@ -90,7 +106,7 @@ def _parts(content: ReportContent) -> dict[str, str]:
         "films_hidden": "" if content.films else "hidden",
         "films_note": escape(content.films_note),
         "films": "\n".join(_film(film, content) for film in content.films),
-        "episode_table": _episode_table(content),
+        "episode_table": episode_table(content.records, content.kind),
         "command": escape(str(content.provenance.get("command", ""))),
         "provenance": provenance_list(content.provenance),
     }
@@ -103,7 +119,7 @@ def _title(content: ReportContent) -> str:
     record = next(iter(content.finished), None)
     if record is None or not record.family:
         return "Evaluation"
-    return f"Parking in the {record.family} lot, split “{record.split}”"
+    return content.kind.title(record)
 
 
 def policy_said(origin: Mapping[str, Any]) -> list[str]:
@@ -122,7 +138,12 @@ def _lead(content: ReportContent) -> str:
     facts = [f"{len(content.records)} episodes"]
     record = next(iter(content.finished), None)
     if record is not None and record.approach:
-        facts.append(f"{record.approach} parking")
+        facts.append(content.kind.approach(record))
+    options = origin.get("env_kwargs", {})
+    if options.get("render"):
+        facts.append(f"{options['render']} pictures")
+    if options.get("blank_cameras"):
+        facts.append("all of them black")
     if origin.get("simulator"):
         facts.append(f"simulator {origin['simulator']}")
     if origin.get("target_source"):
@@ -151,14 +172,17 @@ def _warnings(content: ReportContent) -> str:
     return "".join(f'<p class="warning">{escape(line)}</p>' for line in lines)
 
 
-def _headline(rate: Interval) -> str:
+def _headline(content: ReportContent) -> str:
+    name = content.kind.success
+    rate = content.metrics[name]
     if rate.value is None:
         return '<div><div class="figure">n/a</div><p class="said">no finished episode</p></div>'
     successes = round(rate.value * rate.n / 100.0)
     return (
         f'<div><div class="figure">{rate.value:.1f}<small>%</small></div>'
-        f'<p class="said">target success, {successes} of {rate.n}<br>'
-        f"95 % interval {_range(rate, 1)} %</p></div>"
+        f'<p class="said">{escape(content.kind.definitions[name].title)}, '
+        f"{successes} of {rate.n}<br>"
+        f"95 % interval {limits(rate, 1)} %</p></div>"
     )
 
 
@@ -169,10 +193,10 @@ def _outcome_bar(content: ReportContent) -> tuple[str, str]:
         for name, count in counts.items()
     )
     legend = "".join(
-        f'<li><i class="o-{name}"></i><b>{count}</b> {escape(_meaning(name))}</li>'
+        f'<li><i class="o-{name}"></i><b>{count}</b> {escape(content.kind.meaning(name))}</li>'
         for name, count in counts.items()
     )
-    said = ", ".join(f"{count} {_meaning(name)}" for name, count in counts.items())
+    said = ", ".join(f"{count} {content.kind.meaning(name)}" for name, count in counts.items())
     return (
         f'<div class="stack" role="img" aria-label="{escape(said)}">{bar}</div>',
         f'<ul class="legend">{legend}</ul>',
@@ -185,48 +209,16 @@ def _outcome_bar(content: ReportContent) -> tuple[str, str]:
 def _metrics_note(content: ReportContent) -> str:
     timing = content.provenance.get("timing", {})
     workers, threads = timing.get("workers", 1), timing.get("torch_threads", 1)
+    means = [
+        name
+        for name, definition in content.kind.definitions.items()
+        if definition.definition.endswith("successes")
+    ]
     return (
-        f"Rates over {len(content.finished)} episodes; APE, AOE and APT over the successes alone. "
+        f"Rates over {len(content.finished)} episodes; {' and '.join(means)} over the successes "
+        "alone. "
         f"AIT was measured on device {escape(str(timing.get('device', 'cpu')))} with {threads} "
         f"torch thread{'s' * (threads != 1)} in {workers} process{'es' * (workers != 1)} at once."
-    )
-
-
-def _metrics_table(metrics: Mapping[str, Interval]) -> str:
-    rows = []
-    for name, interval in metrics.items():
-        definition = DEFINITIONS[name]
-        is_rate = name in OUTCOMES
-        digits = 1 if is_rate or definition.unit == "ms" else 2
-        value = "n/a" if interval.value is None else f"{interval.value:.{digits}f}"
-        unit = "" if interval.value is None else f" {definition.unit}".replace(" °", "°")
-        kind = f"o-{name}" if is_rate else ""
-        rows.append(
-            f'<tr class="{kind}{" group" if name == OUTCOMES[-1] else ""}"><td>{name}</td>'
-            f"<td>{escape(definition.title)}</td>"
-            f'<td class="number"><b>{value}</b>{unit}</td>'
-            f'<td class="number soft">{_range(interval, digits)}</td>'
-            f"<td>{_whisker(interval) if is_rate else ''}</td>"
-            f'<td class="number soft">{interval.n:,}</td>'
-            f'<td class="definition soft">{escape(definition.definition)}</td></tr>'
-        )
-    return (
-        '<table class="metrics"><thead><tr><th>Metric</th><th></th><th class="number">Value</th>'
-        '<th class="number">95 % interval</th><th>0 to 100 %</th><th class="number">n</th>'
-        f'<th class="definition">Definition</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    )
-
-
-def _whisker(interval: Interval) -> str:
-    """A rate's interval on the scale from 0 to 100 %."""
-    if interval.value is None or interval.low is None or interval.high is None:
-        return ""
-    low, value, high = (round(1.9 * x, 1) for x in (interval.low, interval.value, interval.high))
-    ticks = "".join(f"M{x} 6V12" for x in (0, 95, 190))
-    return (
-        '<svg class="whisker" viewBox="0 0 190 18" aria-hidden="true">'
-        f'<path class="scale" d="M0 9H190{ticks}"/><path class="range" d="M{low} 9H{high}"/>'
-        f'<circle cx="{value}" cy="9" r="4"/></svg>'
     )
 
 
@@ -243,16 +235,17 @@ def _chips(content: ReportContent) -> str:
 
 def _gallery(content: ReportContent) -> str:
     return "\n".join(
-        _tile(record, rank, content) for rank, record in enumerate(worst_first(content.records))
+        _tile(record, rank, content)
+        for rank, record in enumerate(content.kind.worst_first(content.records))
     )
 
 
 def _tile(record: EpisodeRecord, rank: int, content: ReportContent) -> str:
-    outcome = _outcome(record)
+    outcome = content.kind.outcome(record)
     scenario = content.scenarios.get(record.episode)
     plan = plan_view.episode_plan(record, scenario) if scenario is not None else ""
-    facts = escape(json.dumps(_facts(record)), quote=True)
-    title = escape(f"Episode {record.episode}: {_meaning(outcome)}", quote=True)
+    facts = escape(json.dumps(_facts(record, content.kind)), quote=True)
+    title = escape(f"Episode {record.episode}: {content.kind.meaning(outcome)}", quote=True)
     return (
         f'<button type="button" class="tile o-{outcome}" data-episode="{record.episode}" '
         f'data-outcome="{outcome}" data-worst="{rank}" data-title="{title}" data-facts="{facts}">'
@@ -260,81 +253,42 @@ def _tile(record: EpisodeRecord, rank: int, content: ReportContent) -> str:
     )
 
 
-def _facts(record: EpisodeRecord) -> dict[str, str]:
+def _facts(record: EpisodeRecord, kind: EpisodeKind) -> dict[str, str]:
     """What is said about one episode beside its plan."""
     if record.error is not None:
         return {"error": record.error}
-    facts = {"outcome": record.outcome, "time": f"{record.steps / 10.0:.1f} s"}
-    units = {"position_error": " m", "orientation_error": "°", "parking_time": " s"}
+    facts = {"outcome": record.outcome, "time": f"{record.steps / kind.rate_hz:.1f} s"}
+    if kind is not PARKING:
+        facts["instruction"] = record.task
     for key, value in record.metrics.items():
         counts = key != "steps" and (record.success or key != "parking_time")
         if value is not None and counts:
             said = f"{value:.2f}" if isinstance(value, float) else str(value)
-            facts[key.replace("_", " ")] = said + units.get(key, "")
-    if record.initial_state:
+            facts[key.replace("_", " ")] = said + kind.units.get(key, "")
+    if len(record.initial_state) == 3:
         x, y, yaw = record.initial_state
         facts["start"] = f"{x:.2f} m, {y:.2f} m, {math.degrees(yaw):.0f}°"
     decisions = sorted(record.decision_ms)
     if decisions:
         facts["decisions"] = str(len(decisions))
-        facts["median decision"] = f"{_quantile(decisions, 0.5):.1f} ms"
-        facts["95th percentile"] = f"{_quantile(decisions, 0.95):.1f} ms"
+        facts["median decision"] = f"{quantile(decisions, 0.5):.1f} ms"
+        facts["95th percentile"] = f"{quantile(decisions, 0.95):.1f} ms"
     facts["seed"] = str(record.seed)
     return facts
 
 
-def _episode_table(content: ReportContent) -> str:
-    heads = ("Episode", "Outcome", "APE (m)", "AOE (°)", "Time (s)", "Hit", "AIT (ms)", "p95 (ms)")
-    head = "".join(
-        f'<th class="{"" if name in ("Outcome", "Hit") else "number"}" scope="col">'
-        f'<button type="button">{escape(name)}</button></th>'
-        for name in heads
-    )
-    rows = "\n".join(_episode_row(record) for record in content.records)
-    return (
-        f'<table class="episodes"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>'
-    )
-
-
-def _episode_row(record: EpisodeRecord) -> str:
-    outcome = _outcome(record)
-    decisions = sorted(record.decision_ms)
-    mean = math.fsum(decisions) / len(decisions) if decisions else None
-    numbers = (
-        (record.metrics.get("position_error"), 2),
-        (record.metrics.get("orientation_error"), 2),
-        (record.steps / 10.0 if record.error is None else None, 1),
-        (mean, 2),
-        (_quantile(decisions, 0.95) if decisions else None, 2),
-    )
-    cells = [_number_cell(value, digits) for value, digits in numbers]
-    hit = escape(str(record.metrics.get("collided_with") or ""))
-    cells.insert(3, f"<td>{hit}</td>")
-    return (
-        f'<tr data-episode="{record.episode}" data-outcome="{outcome}">'
-        f'<td class="number">{record.episode}</td>'
-        f'<td class="o-{outcome}" data-value="{outcome}"><i></i>{outcome}</td>{"".join(cells)}</tr>'
-    )
-
-
-def _number_cell(value: float | None, digits: int) -> str:
-    if value is None:
-        return '<td class="number" data-value=""></td>'
-    return f'<td class="number" data-value="{value}">{value:.{digits}f}</td>'
-
-
 def _film(film: Film, content: ReportContent) -> str:
     record = next(record for record in content.records if record.episode == film.episode)
-    outcome = _outcome(record)
+    outcome = content.kind.outcome(record)
     said = "" if film.agrees else f" Driven again it ended as {film.outcome}."
     mp4, poster = (base64.b64encode(data).decode() for data in (film.mp4, film.poster))
     return (
         f'<figure class="film o-{outcome}" data-episode="{film.episode}" data-outcome="{outcome}">'
         f'<video controls muted playsinline preload="none" poster="data:image/jpeg;base64,{poster}"'
         f' src="data:video/mp4;base64,{mp4}"></video>'
-        f"<figcaption><span><i></i><b>Episode {film.episode}</b> {escape(_meaning(outcome))}."
-        f"{escape(said)}</span>"
-        f"<span>{record.steps / 10.0:.1f} s at {PLAYBACK_SPEED}&times; speed</span>"
+        f"<figcaption><span><i></i><b>Episode {film.episode}</b> "
+        f"{escape(content.kind.meaning(outcome))}.{escape(said)}</span>"
+        f"<span>{record.steps / content.kind.rate_hz:.1f} s at {PLAYBACK_SPEED}&times; speed</span>"
         "</figcaption></figure>"
     )
 
@@ -372,24 +326,3 @@ def _scenarios(records: Sequence[EpisodeRecord]) -> dict[int, Scenario]:
         for record in records
         if record.family and record.path
     }
-
-
-def _outcome(record: EpisodeRecord) -> str:
-    if record.error is not None or record.outcome not in OUTCOMES:
-        return "error"
-    return record.outcome
-
-
-def _meaning(outcome: str) -> str:
-    return "error" if outcome == "error" else f"{outcome} · {DEFINITIONS[outcome].title}"
-
-
-def _range(interval: Interval, digits: int) -> str:
-    if interval.low is None or interval.high is None:
-        return ""
-    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
-
-
-def _quantile(ordered: Sequence[float], probability: float) -> float:
-    """Nearest-rank quantile of ascending values."""
-    return ordered[max(0, math.ceil(probability * len(ordered)) - 1)]

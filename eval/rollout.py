@@ -94,7 +94,8 @@ class EpisodeRunner:
         task = str(info.get("task", ""))
         self.policy.reset()
         self._warm_up(observation, task)
-        path = [_pose(world)]
+        start = _pose(world)
+        path = [start] if start else []
         decision_ms: list[float] = []
         step, done, fresh = 0, False, True
         while not done:
@@ -108,9 +109,10 @@ class EpisodeRunner:
                 spectator(Moment(step, observation if decides else None, action))
             _, terminated, truncated, info = world.advance(action)
             observation, fresh = _without_images(observation), False
-            path.append(_pose(world))
+            if path:
+                path.append(_pose(world))
             step, done = step + 1, terminated or truncated
-        return self._record(episode, task, info, decision_ms, path)
+        return self._record(episode, task, info, step, decision_ms, path)
 
     def _observe(self, world: Any, filmed: bool) -> Observation:
         """What the policy decides on; no picture is made that neither it nor a film looks at."""
@@ -145,6 +147,7 @@ class EpisodeRunner:
         episode: int,
         task: str,
         info: Mapping[str, Any],
+        steps: int,
         decision_ms: list[float],
         path: list[list[float]],
     ) -> EpisodeRecord:
@@ -158,11 +161,11 @@ class EpisodeRunner:
             split=getattr(scenario, "split", ""),
             approach=getattr(scenario, "approach", ""),
             seed=self.seed,
-            initial_state=path[0],
+            initial_state=path[0] if path else [],
             success=success,
             outcome=metrics.pop("outcome", "TSR" if success else "TR"),
             metrics=metrics,
-            steps=len(path) - 1,
+            steps=steps,
             decision_ms=decision_ms,
             path=path,
         )

@@ -27,7 +27,7 @@ Image = NDArray[np.uint8]
 
 PANEL = 384
 CAPTION = 28
-FRAME_STRIDE = 2
+FRAMES_PER_SECOND = 5
 PLAYBACK_SPEED = 2
 HALF_EXTENT = 10.0
 _QUALITY = "31"  # x264's constant rate factor: about 150 kB for 30 s
@@ -64,7 +64,7 @@ class FilmJob:
             return None
         frames = camera.frames
         # The last frame stays for a second, so that the end can be read.
-        frames += [frames[-1]] * (CONTROL_RATE_HZ // FRAME_STRIDE * PLAYBACK_SPEED)
+        frames += [frames[-1]] * (FRAMES_PER_SECOND * PLAYBACK_SPEED)
         return Film(
             episode=self.record.episode,
             mp4=encode(frames),
@@ -76,42 +76,57 @@ class FilmJob:
 
 @dataclass
 class _Cameraman:
-    """Draws every second moment of an episode."""
+    """Draws a few moments of each second of an episode."""
 
     runner: EpisodeRunner
     frames: list[Image] = field(default_factory=list)
 
     def __call__(self, moment: Moment) -> None:
-        if moment.step % FRAME_STRIDE != 0:
-            return
         world: Any = self.runner.environment.unwrapped
+        if moment.step % max(1, control_rate(world) // FRAMES_PER_SECOND) != 0:
+            return
         observation = moment.observation if moment.observation is not None else world.observe()
         diagnostics: Mapping[str, Any] = getattr(self.runner.policy, "diagnostics", dict)()
         self.frames.append(draw_frame(world, observation, diagnostics, moment))
 
 
+def control_rate(world: Any) -> int:
+    """Control periods a second, as the environment's robot has them."""
+    embodiment = getattr(world, "embodiment", None)
+    return CONTROL_RATE_HZ if embodiment is None else int(embodiment.rate_hz)
+
+
 def draw_frame(
     world: Any, observation: Mapping[str, Any], diagnostics: Mapping[str, Any], moment: Moment
 ) -> Image:
-    """One picture [H, W, 3], H and W even: cameras at the left, bird's eye, a caption below."""
-    label = world.birds_eye_label() if hasattr(world, "birds_eye_label") else None
-    panels = [draw_birds_eye(label, observation, diagnostics)]
+    """One picture [H, W, 3], H and W even: cameras at the left, a caption below.
+
+    A car's bird's eye is at the right.
+    """
+    panels = []
     cameras = draw_cameras(observation, diagnostics)
     if cameras is not None:
-        panels.insert(0, cameras)
+        panels.append(cameras)
+    drives = hasattr(world, "birds_eye_label")
+    if drives or cameras is None:
+        label = world.birds_eye_label() if drives else None
+        panels.append(draw_birds_eye(label, observation, diagnostics))
     picture = np.concatenate(panels, axis=1)
     caption = np.full((CAPTION, picture.shape[1], 3), BACKGROUND, np.uint8)
-    write_text(caption, caption_of(observation, moment), (8, 19), INK)
+    said = caption_of(observation, moment) if drives else caption_of_an_arm(world, moment)
+    write_text(caption, said, (8, 19), INK)
     return np.concatenate([picture, caption], axis=0)
 
 
 def draw_cameras(observation: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> Image | None:
-    """All camera images in two rows, [384, columns * 192, 3], attention over them; None if none."""
+    """All camera images, [384, W, 3], attention over them; None if none. Two stand side by side,
+    more in two rows.
+    """
     prefix = "observation.images."
     keys = [key for key in observation if key.startswith(prefix)]
     if not keys:
         return None
-    side = PANEL // 2
+    side = PANEL if len(keys) == 2 else PANEL // 2
     columns = max(2, math.ceil(len(keys) / 2))
     mosaic = np.full((PANEL, columns * side, 3), BACKGROUND, np.uint8)
     for position, key in enumerate(keys):
@@ -186,9 +201,7 @@ def encode(frames: Iterable[Image]) -> bytes:
     height, width = first.shape[:2]
     memory = io.BytesIO()
     with av.open(memory, "w", format="mp4") as container:
-        stream: Any = container.add_stream(
-            "libx264", rate=CONTROL_RATE_HZ // FRAME_STRIDE * PLAYBACK_SPEED
-        )
+        stream: Any = container.add_stream("libx264", rate=FRAMES_PER_SECOND * PLAYBACK_SPEED)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": _QUALITY, "preset": "veryfast", "threads": "1"}
         for frame in chain([first], waiting):
@@ -209,6 +222,16 @@ def caption_of(observation: Mapping[str, Any], moment: Moment) -> str:
         parts.append(f"{pedal} {abs(acceleration):.2f}")
         parts.append(f"steer {'left' if steer > 0 else 'right'} {abs(steer):.2f}")
         parts.append("reverse" if reverse >= 0.5 else "forward")
+    return "   ".join(parts)
+
+
+def caption_of_an_arm(world: Any, moment: Moment) -> str:
+    """Time, what the fingers do, and what the arm was told."""
+    parts = [f"{moment.step / control_rate(world):5.1f} s"]
+    if len(moment.action):
+        parts.append("closing" if float(moment.action[-1]) > 0.0 else "opening")
+    if hasattr(world, "order"):
+        parts.append(world.order.instruction)
     return "   ".join(parts)
 
 

@@ -300,18 +300,7 @@ def command_from_action(action: NDArray[np.float32]) -> VehicleCommand:
     Raises ValueError for a wrong shape, and for a value that is not finite or outside its range,
     naming the entry. Nothing is clipped: what a policy means by such a value is its own to say.
     """
-    try:
-        values = np.asarray(action, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"an action must be {ACTION.size} numbers, got {action!r}") from None
-    if values.shape != (ACTION.size,):
-        names = ", ".join(ACTION.names)
-        raise ValueError(
-            f"an action must have shape ({ACTION.size},) = ({names}), got {values.shape}"
-        )
-    for name, value, low, high in zip(ACTION.names, values, ACTION.low, ACTION.high, strict=True):
-        if not low <= value <= high:
-            raise ValueError(f"action entry {name!r} must be in [{low:g}, {high:g}], got {value}")
+    values = ACTION.checked(action, "action")
     return VehicleCommand(float(values[0]), float(values[1]), bool(values[2] >= 0.5))
 
 

@@ -131,3 +131,50 @@ def test_a_full_disk_is_not_ready(monkeypatch):
     check = doctor.check_machine()
     assert check.state == "missing"
     assert "GiB of disk" in check.remedy
+
+
+@pytest.fixture
+def libero(monkeypatch, tmp_path):
+    """hf-libero as if it were installed, with assets or without."""
+    from helmsight.envs.libero import package
+
+    def pretend(assets):
+        monkeypatch.setattr(doctor, "version", lambda distribution: "0.1.4")
+        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+        monkeypatch.setattr(package, "package_folder", lambda: tmp_path)
+        monkeypatch.setattr(package, "find_assets", lambda: tmp_path if assets else None)
+
+    return pretend
+
+
+def test_libero_with_its_assets_is_ok(libero):
+    libero(assets=True)
+    check = doctor.check_libero()
+    assert (check.state, check.required) == ("ok", False)
+    assert "assets in" in check.finding
+
+
+def test_libero_without_its_assets_says_where_to_get_them(libero, monkeypatch):
+    monkeypatch.setenv("HELMSIGHT_LIBERO_ASSETS", "/nowhere")
+    libero(assets=False)
+    check = doctor.check_libero()
+    assert check.state == "missing"
+    assert "/nowhere" in check.finding and "lerobot/libero-assets" in check.remedy
+
+
+def test_libero_without_robosuite_is_broken(libero, monkeypatch):
+    libero(assets=True)
+    found = {"robosuite": None}
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: found.get(name, object()))
+    check = doctor.check_libero()
+    assert check.state == "broken" and "without robosuite" in check.finding
+
+
+def test_without_libero_the_whole_installation_is_said(monkeypatch):
+    def missing(distribution):
+        raise doctor.PackageNotFoundError(distribution)
+
+    monkeypatch.setattr(doctor, "version", missing)
+    check = doctor.check_libero()
+    assert (check.state, check.required) == ("missing", False)
+    assert "--no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1" in check.remedy

@@ -42,3 +42,55 @@ def test_wrong_options_of_the_modular_driver_end_in_one_line(tmp_path, capsys, w
         words = words[1:]
     assert main(["eval", *words]) == EXIT_BAD_INPUT
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_libero(monkeypatch):
+    from helmsight.envs.libero.tasks import _task_names
+
+    _task_names.cache_clear()
+    monkeypatch.setattr("helmsight.envs.libero.package.package_folder", lambda: None)
+
+
+def test_without_libero_one_line_says_what_to_install(tmp_path, capsys, no_libero):
+    words = ["env=libero", "checkpoint=expert", f"out={tmp_path}"]
+    assert main(["eval", *words]) == EXIT_BAD_INPUT
+    assert "pip install --no-deps hf-libero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["suite=libero_kitchen"], "the suites are libero_spatial"),
+        (["tasks=[12]"], "9: pick up the orange juice"),
+        (["episodes_per_task=51"], "must be 1 to 50, got 51"),
+    ],
+)
+def test_what_the_benchmark_does_not_have_ends_in_the_list_of_what_it_has(
+    tmp_path, capsys, monkeypatch, words, said
+):
+    from helmsight.envs.libero import tasks
+
+    names = {"libero_object": [f"pick_up_the_{i}" for i in range(9)] + ["pick_up_the_orange_juice"]}
+    monkeypatch.setattr(tasks, "_task_names", lambda: names)
+    words = ["env=libero", "checkpoint=expert", f"out={tmp_path}", *words]
+    assert main(["eval", *words]) == EXIT_BAD_INPUT
+    assert said in capsys.readouterr().err
+
+
+def test_episodes_of_libero_are_numbered_by_task(monkeypatch):
+    from helmsight.cli import eval as command
+    from helmsight.envs.libero import tasks
+
+    names = {"libero_object": [f"pick_up_the_{i}" for i in range(10)]}
+    monkeypatch.setattr(tasks, "_task_names", lambda: names)
+    values = {
+        "episodes": None,
+        "env_id": "helmsight/Libero-v0",
+        "suite": "libero_object",
+        "tasks": [2, 7],
+        "episodes_per_task": 3,
+    }
+    assert command._episodes(values) == [100, 101, 102, 350, 351, 352]
+    assert command._episodes({**values, "tasks": None})[-1] == 452
+    assert command._episodes({**values, "episodes": [4]}) == [4]

@@ -24,10 +24,10 @@ def test_a_variant_outside_the_grammar_is_refused():
         expand("attention=[a")
 
 
-def test_the_attention_experiment_trains_nine_variants_with_three_seeds():
+def test_the_attention_experiment_trains_eleven_variants_with_three_seeds():
     made = list(jobs(values(), Path("O")))
-    assert len(made) == 27
-    assert len({job.folder for job in made}) == 27
+    assert len(made) == 33
+    assert len({job.folder for job in made}) == 33
     assert made[0].variant == "attention=none"
 
 

@@ -123,3 +123,41 @@ def test_a_saved_embodiment_with_a_field_missing_or_unknown_is_refused() -> None
 def test_an_unknown_rig_or_size_is_named(rig: str, size: int, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         parking_embodiment(rig, size)
+
+
+def test_what_a_camera_has_by_default_is_not_said_in_json() -> None:
+    front = parking_embodiment("surround4").to_dict()["cameras"][0]
+    assert set(front) == {
+        "name",
+        "position",
+        "yaw",
+        "pitch",
+        "horizontal_fov",
+        "width",
+        "height",
+    }
+
+
+def test_a_camera_of_another_frame_survives_json_and_is_no_vehicles() -> None:
+    embodiment = parking_embodiment("surround4")
+    hand = dataclasses.replace(embodiment.cameras[0], frame="hand", mirrored=True)
+    arm = dataclasses.replace(embodiment, cameras=(hand,))
+    assert EmbodimentSpec.from_dict(json.loads(json.dumps(arm.to_dict()))) == arm
+    with pytest.raises(ValueError, match="fixed to the hand, not to a vehicle"):
+        hand.camera_to_vehicle()
+    one = dataclasses.replace(embodiment, cameras=embodiment.cameras[:1])
+    assert "cameras[0].frame: 'vehicle' here, 'hand' there" in one.differences(arm)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    (
+        ((0.0, 0.0), r"must have shape \(3,\) = \(acceleration, steer, reverse\), got \(2,\)"),
+        ((0.0, 2.0, 0.0), r"entry 'steer' must be in \[-1, 1\], got 2.0"),
+        ((0.0, math.nan, 0.0), "entry 'steer' must be in"),
+        ("left", "must be 3 numbers, got 'left'"),
+    ),
+)
+def test_a_vector_out_of_its_range_is_named(values: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ACTION.checked(values, "action")

@@ -44,3 +44,8 @@ def test_a_folder_without_weights_is_refused_by_file(tmp_path):
     (saved(tmp_path / "policy") / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors missing"):
         CheckpointSource(tmp_path / "policy").provenance()
+
+
+def test_the_expert_refuses_a_world_without_a_car():
+    with pytest.raises(ValueError, match="the expert drives a car; object has none"):
+        ExpertSource().load("cpu").bind(object())

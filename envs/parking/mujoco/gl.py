@@ -1,15 +1,12 @@
-"""OpenGL without a window: a context, and the few objects that drawing needs.
+"""The few OpenGL objects that drawing needs.
 
-The context comes by EGL unless `MUJOCO_GL` or a display says otherwise. Everything here belongs to
-the context that was current when it was made, and is freed with it.
+Everything here belongs to the context that was current when it was made, and is freed with it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,52 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BACKENDS = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa", "glfw": "mujoco.glfw"}
-HELP = (
-    "making pictures needs OpenGL 3.3, and it could not be started ({error}). On Debian or Ubuntu: "
-    "apt-get install libegl1 libgl1-mesa-dri (software rendering, no GPU and no display needed)"
-)
+from helmsight.envs.opengl import api
+
 VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 4), ("coordinates", "<f4", 2)])
-
-
-def backend() -> str:
-    """The OpenGL backend to use: `MUJOCO_GL`, or EGL where there is no display.
-
-    Raises ValueError for a value of `MUJOCO_GL` that MuJoCo does not know.
-    """
-    chosen = os.environ.get("MUJOCO_GL", "").lower()
-    if not chosen:
-        headless = sys.platform == "linux" and not os.environ.get("DISPLAY")
-        chosen = os.environ["MUJOCO_GL"] = "egl" if headless else "glfw"
-    if chosen not in BACKENDS:
-        raise ValueError(
-            f"MUJOCO_GL={chosen!r} is unknown; pictures need one of {', '.join(BACKENDS)}"
-        )
-    return chosen
-
-
-def make_context() -> Any:
-    """A fresh current OpenGL context with `make_current()` and `free()`.
-
-    Raises RuntimeError, saying what to install, where OpenGL cannot be started.
-    """
-    # Software rendering spreads over all cores by default, which only hurts many workers at once.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    try:
-        # MuJoCo picks its own default when it is imported, which may be long ago; so not that.
-        context = importlib.import_module(BACKENDS[backend()]).GLContext(64, 64)
-        context.make_current()
-        version = api().glGetString(api().GL_VERSION).decode()
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        raise RuntimeError(HELP.format(error=error)) from error
-    if tuple(int(part) for part in version.split()[0].split(".")[:2]) < (3, 3):
-        raise RuntimeError(HELP.format(error=f"this machine has only OpenGL {version}"))
-    return context
-
-
-def api() -> Any:
-    """PyOpenGL, imported late: it binds itself to the platform that the context was made with."""
-    return importlib.import_module("OpenGL.GL")
 
 
 class DrawCalls:

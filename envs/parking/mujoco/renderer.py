@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from helmsight.envs import opengl
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.mujoco import gl
 from helmsight.envs.parking.mujoco.camera_noise import CameraNoise
@@ -66,8 +67,8 @@ class TiledRenderer:
     """
 
     def __init__(self) -> None:
-        self._context = gl.make_context()
-        self._api: Any = gl.api()
+        self._context = opengl.make_context()
+        self._api: Any = opengl.api()
         self._calls = gl.DrawCalls()
         self._plain = gl.Program(PLAIN_VERTEX, PLAIN_FRAGMENT)
         self._patterned = gl.Program(PATTERNED_VERTEX, PATTERNED_FRAGMENT)

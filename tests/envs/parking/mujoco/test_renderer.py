@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from helmsight.envs import opengl
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.mujoco import MujocoParkingSimulator
-from helmsight.envs.parking.mujoco import gl as gl_module
 from helmsight.envs.parking.mujoco.camera_rig import CameraRig
 from helmsight.envs.parking.scenario import ParkedCar, Scenario, make_scenario
 from helmsight.envs.parking.simulator import CameraFrames, VehicleCommand
@@ -192,17 +192,17 @@ def test_missing_opengl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(RuntimeError, match="libegl1 libgl1-mesa-dri"):
-        gl_module.make_context()
+        opengl.make_context()
 
 
 def test_an_unknown_opengl_backend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "vulkan")
     with pytest.raises(ValueError, match=r"'vulkan'.*egl"):
-        gl_module.make_context()
+        opengl.make_context()
 
 
 def test_without_a_display_egl_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert gl_module.backend() == "egl"
+    assert opengl.backend() == "egl"

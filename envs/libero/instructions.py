@@ -1,0 +1,124 @@
+"""What the arm is told: the task's own sentence, a paraphrase, or another task of the scene."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from helmsight.envs.libero.package import import_libero
+from helmsight.envs.libero.tasks import LiberoTask, suite_tasks
+
+# Names that stand for an instruction which depends on the task; anything else is said as it is.
+ORIGINAL, PARAPHRASED, SWAPPED = "original", "paraphrased", "swapped"
+
+Goal = tuple[tuple[str, ...], ...]
+
+# A paraphrase replaces the verbs of the benchmark's sentences, and may wrap them.
+_VERBS = (
+    {
+        "pick up": "grab",
+        "place": "put",
+        "put": "place",
+        "open": "pull open",
+        "close": "shut",
+        "turn on": "switch on",
+        "turn off": "switch off",
+        "push": "slide",
+        "stack": "pile",
+    },
+    {
+        "pick up": "take",
+        "place": "set",
+        "put": "set",
+        "open": "slide open",
+        "close": "push shut",
+        "turn on": "start",
+        "turn off": "stop",
+        "push": "move",
+        "stack": "heap",
+    },
+    {
+        "pick up": "lift",
+        "place": "drop",
+        "put": "move",
+        "open": "unclose",
+        "close": "slam",
+        "turn on": "fire up",
+        "turn off": "shut off",
+        "push": "shove",
+        "stack": "set",
+    },
+)
+_FRAMES = ("{}", "please {}", "your task is to {}", "could you {}?")
+PARAPHRASES = len(_VERBS) * len(_FRAMES)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An instruction and the goal that it stands for: predicates that must hold together."""
+
+    instruction: str
+    goal: Goal
+
+
+@lru_cache(maxsize=256)
+def task_goal(task: LiberoTask) -> Goal:
+    """The predicates of a task, each a name and its arguments."""
+    import_libero()
+    from libero.libero.envs import bddl_utils
+
+    states: Any = bddl_utils.robosuite_parse_problem(str(task.bddl_file))["goal_state"]
+    return tuple(tuple(state) for state in states)
+
+
+def paraphrase(instruction: str, variant: int) -> str:
+    """One of `PARAPHRASES` other ways to say a benchmark's instruction; no two are the same.
+
+    Raises ValueError for an instruction without a verb of the benchmark's.
+    """
+    frame, verbs = divmod(variant % PARAPHRASES, len(_VERBS))
+    table = _VERBS[verbs]
+    pattern = r"\b(" + "|".join(sorted(table, key=len, reverse=True)) + r")\b"
+    said, count = re.subn(pattern, lambda match: table[match[1]], instruction)
+    if count == 0:
+        raise ValueError(f"no verb to paraphrase in {instruction!r}; known are {', '.join(table)}")
+    return _FRAMES[frame].format(said)
+
+
+def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: int) -> Order:
+    """What to tell the arm in a scene, and when it has done so.
+
+    things: names of everything that goals can be about in the scene. said: `ORIGINAL`,
+    `PARAPHRASED` (which one depends on the episode), `SWAPPED` (the next task of the suite whose
+    goal the scene allows), the sentence of another task of the suite, or any other sentence, which
+    then is a paraphrase of the task's own.
+
+    Raises ValueError where the scene does not allow the other task.
+    """
+    if said == ORIGINAL:
+        return Order(task.language, task_goal(task))
+    if said == PARAPHRASED:
+        return Order(paraphrase(task.language, episode), task_goal(task))
+    others = [other for other in suite_tasks(task.suite) if other.index != task.index]
+    if said != SWAPPED and said not in {other.language for other in others}:
+        return Order(said, task_goal(task))
+    possible = {
+        other.language: Order(other.language, goal)
+        for other in sorted(others, key=lambda other: (other.index - task.index) % 100)
+        if (goal := task_goal(other)) != task_goal(task) and _arguments(goal) <= things
+    }
+    if said == SWAPPED and possible:
+        return next(iter(possible.values()))
+    if said not in possible:
+        names = "".join(f"\n  {name}" for name in possible) or " none"
+        raise ValueError(
+            f"{said!r} can not be done in the scene of {task.suite} task {task.index}; its other "
+            f"instructions are{names}"
+        )
+    return possible[said]
+
+
+def _arguments(goal: Goal) -> frozenset[str]:
+    return frozenset(name for _, *names in goal for name in names)
