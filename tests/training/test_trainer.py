@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -60,10 +59,7 @@ def test_a_run_killed_in_the_middle_and_started_again_gives_the_same_losses(tmp_
 def test_an_interrupted_run_saves_where_it_stands_and_goes_on_from_there(tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     tiny_run(whole, log_every=4)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    summary = tiny_run(stopped, TinyData(delay=0.1), log_every=4)
-    timer.join()
+    summary = tiny_run(stopped, TinyData(interrupted_at=7), log_every=4)
     assert not summary.completed
     assert 0 < summary.steps < 12
     assert (stopped / "checkpoints" / "last").read_text().strip() == f"{summary.steps:06d}"

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,8 +29,15 @@ CAMERA = "observation.images.front"
 class TinyData:
     """Batches that are a function of the step, augmented like real ones."""
 
-    def __init__(self, batch_size: int = 4, delay: float = 0.0, broken_at: int | None = None):
-        self.batch_size, self.delay, self.broken_at = batch_size, delay, broken_at
+    def __init__(
+        self,
+        batch_size: int = 4,
+        delay: float = 0.0,
+        broken_at: int | None = None,
+        interrupted_at: int | None = None,
+    ) -> None:
+        self.batch_size, self.delay = batch_size, delay
+        self.broken_at, self.interrupted_at = broken_at, interrupted_at
         self.augmentation = Augmentation(AugmentationSettings(), STATE, seed=0)
         self.started_at: list[int] = []
 
@@ -49,6 +58,8 @@ class TinyData:
             batch = self.augmentation(self.make(step + 1000 * process), step)
             if self.broken_at is not None and step + 1 == self.broken_at:
                 batch["action"] = batch["action"] * float("nan")
+            if self.interrupted_at == step + 1:
+                os.kill(os.getpid(), signal.SIGINT)
             yield batch
             step += 1
 
