@@ -23,8 +23,9 @@ def server():
         yield served
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(server):
+    """One for all tests: the library can abort when a world is loaded while a client is freed."""
     client = carla.Client("127.0.0.1", server.port)
     client.set_timeout(SECONDS)
     return client
