@@ -37,7 +37,7 @@ class ManipulationPolicyConfig:
     unscaled_actions: tuple[int, ...] = (6,)
     instruction_width: int = 384
     state_noise: float = 0.05
-    instruction_noise: float = 0.3
+    instruction_noise: float = 0.4
     vision: VisionConfig = field(default_factory=VisionConfig)
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)

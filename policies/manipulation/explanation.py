@@ -40,11 +40,13 @@ class ManipulationExplanation:
         return TokenState(seen.tokens, seen.context.flatten(1))  # [B, 2, D] -> [B, 2 D]
 
     def actions(self, state: TokenState) -> Tensor:
-        return self._chunk(self._gate(state.tokens).tokens, state.context)
+        """The next action and the mean over the chunk, which says where it leads: [B, 2 A]."""
+        chunk = self._chunk(self._gate(state.tokens).tokens, state.context)
+        return torch.cat([chunk[:, 0], chunk.mean(dim=1)], dim=1)
 
     def _chunk(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """Normalised actions [B, K * A] of gated tokens."""
-        return self._policy.decode(tokens, context.unflatten(1, (CONTEXT_TOKENS, -1))).flatten(1)
+        """Normalised actions [B, K, A] of gated tokens."""
+        return self._policy.decode(tokens, context.unflatten(1, (CONTEXT_TOKENS, -1)))
 
     @torch.no_grad()
     def attention(self, tokens: Tensor) -> Tensor | None:
@@ -58,7 +60,7 @@ class ManipulationExplanation:
         config = self._policy.config.attention
 
         def ungated(tokens: Tensor) -> Tensor:
-            return self._chunk(tokens, state.context)
+            return self._chunk(tokens, state.context).flatten(1)  # [B, K, A] -> [B, K * A]
 
         def summed(tokens: Tensor) -> Tensor:
             return ungated(tokens).sum(dim=1, keepdim=True)
