@@ -86,6 +86,11 @@ class TrainedModel(nn.Module, abc.ABC):
         """Whether training batches shall hold every image a second time, in another look."""
         return False
 
+    @property
+    def known_instructions(self) -> tuple[str, ...]:
+        """Instructions that are followed without a language model; none for most models."""
+        return ()
+
     def know_instructions(self, embeddings: Mapping[str, Sequence[float]]) -> None:
         """Take the embedding of each instruction of the training data, by its task index."""
         raise ValueError(f"a model of type {self.type_name!r} follows no instructions")

@@ -86,6 +86,10 @@ class ManipulationPolicy(Policy):
         )
         self._last: dict[str, Tensor] = {}
 
+    @property
+    def known_instructions(self) -> tuple[str, ...]:
+        return tuple(self.instructions.row_of)
+
     def know_instructions(self, embeddings: Mapping[str, Sequence[float]]) -> None:
         """Know the instructions of the training data, in the order of its task indices."""
         known = {instruction: list(values) for instruction, values in embeddings.items()}
