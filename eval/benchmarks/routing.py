@@ -52,9 +52,7 @@ def count_flops(policy: Policy, observation: Mapping[str, Any]) -> int:
     torch's counter, which would count it as nothing.
     """
 
-    def attention(
-        query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
-    ) -> int:
+    def attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
         return int(sdpa_flop_count(query, key, value))
 
     kernels = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}

@@ -63,7 +63,6 @@ def draw_explanation(explained: Explained) -> Iterator[Image]:
 
 
 def _draw_moment(explained: Explained, index: int, columns: list[str], strip: Image) -> Image:
-    frame = explained.recording.frames[index]
     panels = [_draw_column(explained, index, name) for name in columns]
     picture = np.concatenate(panels, axis=1)
     caption = np.full((CAPTION, picture.shape[1], 3), BACKGROUND, np.uint8)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.scenario import Scenario

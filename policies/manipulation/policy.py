@@ -73,9 +73,7 @@ class ManipulationPolicy(Policy):
         self.context_embedding = nn.Parameter(0.3 * torch.randn(CONTEXT_TOKENS, width))
         self.slot_embedding = nn.Parameter(0.5 * torch.randn(config.chunk, width))
         self.trunk = RoutedTrunk(config.trunk, tokens, CONTEXT_TOKENS, config.chunk)
-        self.read_out = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, entries)
-        )
+        self.read_out = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, entries))
         self.action_scale = QuantileScaler(
             statistics["action"], embodiment.action, config.unscaled_actions
         )

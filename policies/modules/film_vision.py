@@ -127,7 +127,6 @@ class FilmVisionTransformer(nn.Module):
             tokens = block(tokens, conditions, first)
         return self.norm(tokens).unflatten(0, (batch, cameras))  # [B, C, A, D]
 
-
     def patch_weights(self, images: Tensor, condition: Tensor) -> Tensor:
         """How each token mixes the patches in the last block's attention, [B, C, A, N].
 

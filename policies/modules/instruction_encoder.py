@@ -50,7 +50,9 @@ class InstructionEncoder:
         try:
             return cls(AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source))
         except (OSError, ValueError) as error:
-            raise ValueError(f"no language model could be loaded from {source}; {INSTALL}") from error
+            raise ValueError(
+                f"no language model could be loaded from {source}; {INSTALL}"
+            ) from error
 
     @torch.no_grad()
     def encode(self, instructions: Sequence[str]) -> Tensor:

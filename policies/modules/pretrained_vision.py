@@ -26,7 +26,7 @@ _PIXELS = {"dinov2": _IMAGENET, "siglip_vision_model": _HALVES}
 
 
 class PretrainedVision(nn.Module):
-    """Images of several cameras and an instruction to tokens, by one or two pretrained backbones."""
+    """Images of several cameras and an instruction to tokens, by one or two backbones."""
 
     def __init__(self, config: VisionConfig, cameras: int, condition_width: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class PretrainedVision(nn.Module):
         return shares[:, 0] * seen[0] + shares[:, 1] * seen[1]
 
     def patch_weights(self, images: Tensor, condition: Tensor) -> Tensor | None:
-        """How each token mixes the patches; None: a pretrained model's own attention is not told."""
+        """How each token mixes the patches; None: pretrained models do not tell their attention."""
         if self.config.aggregation_tokens:
             return None
         count = self.rows * self.columns

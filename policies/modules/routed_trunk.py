@@ -1,4 +1,4 @@
-"""A transformer over [vision | context | action slots] whose layers keep fewer and fewer vision tokens.
+"""A transformer over [vision | context | action slots] whose layers keep ever fewer vision tokens.
 
 Language-driven pruning after CogVLA's LFP, with its known flaws repaired: the number of tokens that
 a layer keeps is fixed by a schedule, so every shape is static and nothing waits for the device;
@@ -97,8 +97,8 @@ class Router(nn.Module):
 class TrunkLayer(nn.Module):
     """Pre-norm attention and feed-forward over the tokens that a layer keeps.
 
-        u  = h + Attn_kept(LN h)
-        h' = u + s * MLP(LN u),   s = 1 for all but vision tokens
+    u  = h + Attn_kept(LN h)
+    h' = u + s * MLP(LN u),   s = 1 for all but vision tokens
     """
 
     def __init__(self, width: int, heads: int) -> None:

@@ -27,7 +27,12 @@ CONFIG = ManipulationPolicyConfig(
     unscaled_actions=(1,),
     instruction_width=16,
     vision=VisionConfig(
-        stem_channels=16, stem_blocks=1, width=32, heads=2, blocks=2, film_rank=8,
+        stem_channels=16,
+        stem_blocks=1,
+        width=32,
+        heads=2,
+        blocks=2,
+        film_rank=8,
         aggregation_tokens=4,
     ),
     trunk=TrunkConfig(width=32, heads=2, layers=4, router_rank=4),

@@ -5,6 +5,7 @@ A language model is needed once, for the instructions that the file does not hol
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,8 +36,10 @@ def instruction_embeddings(
             known[instruction] = [round(float(value), 6) for value in embedding]
         try:
             _write(root, known)
-        except PermissionError:
-            pass  # The next reader makes them again.
+        except OSError as error:
+            # The next reader makes them again.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
     return {instruction: known[instruction] for instruction in instructions}
 
 

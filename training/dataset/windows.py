@@ -100,7 +100,7 @@ class Windows:
 
         Pictures uint8 [B, H, W, 3]; columns [B, n] or [B], with offsets [B, J, n] or [B, J] and
         `<key>_is_pad` bool [B, J]; depth grids int32 [B, rows, columns] in millimetres;
-        `observation.birds_eye` uint8 class ids [B, H, W]; `task_index` int64 [B], which instruction.
+        `observation.birds_eye` uint8 class ids [B, H, W]; `task_index` int64 [B].
         """
         chosen = np.asarray(positions, np.int64)
         batch: Batch = {}

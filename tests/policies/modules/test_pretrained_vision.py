@@ -27,7 +27,7 @@ VISION = VisionConfig(width=16, film_rank=4, aggregation_tokens=3, backbone_patc
 
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory):
-    """Folders of a small DINOv2 and a small SigLIP with random weights, as a hub would have them."""
+    """Folders of a small DINOv2 and a small SigLIP with random weights."""
     folder = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
     dino = transformers.Dinov2Config(**{k: v for k, v in SIZES.items() if k != "intermediate_size"})
@@ -107,7 +107,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
 
 
 def test_a_name_that_nothing_is_found_for_is_named(tmp_path):
-    with pytest.raises(ValueError, match="vision backbone .*nowhere.* could not be loaded"):
+    with pytest.raises(ValueError, match=r"vision backbone .*nowhere.* could not be loaded"):
         load_backbone(str(tmp_path / "nowhere"), None)
 
 

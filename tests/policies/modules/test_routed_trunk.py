@@ -100,8 +100,11 @@ def test_a_token_that_is_never_kept_has_no_part_in_routed_layers():
     vision, context, slots = inputs(1)
     with torch.no_grad():
         model.layers[0].attention.output.weight.zero_()
-        route = model.routers["1"](model.layers[0](vision, torch.ones(VISION, VISION).bool()),
-                                   model.layers[0](context, torch.ones(2, 2).bool()), model.keep[1])
+        route = model.routers["1"](
+            model.layers[0](vision, torch.ones(VISION, VISION).bool()),
+            model.layers[0](context, torch.ones(2, 2).bool()),
+            model.keep[1],
+        )
         left_out = sorted(set(range(VISION)) - set(route.places[0].tolist()))[0]
         moved = vision.clone()
         # Along itself a normalisation undoes it, and so the router scores it as before.
