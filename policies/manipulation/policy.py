@@ -52,6 +52,7 @@ class ManipulationPolicy(Policy):
     def __init__(
         self, config: ManipulationPolicyConfig, embodiment: EmbodimentSpec, statistics: Statistics
     ) -> None:
+        _check_entries(config, embodiment)
         vision = _make_vision(config, embodiment)
         if isinstance(vision, PretrainedVision):
             described = dataclasses.replace(config.vision, architectures=vision.architectures)
@@ -228,6 +229,22 @@ class ManipulationPolicy(Policy):
         shares = maps.unflatten(2, (cameras, -1)).transpose(1, 2)  # [B, C, M, A]
         placed = as_distribution(weights).to(shares.dtype)  # [B, C, A, N]
         return (shares @ placed).unflatten(3, (self.vision.rows, self.vision.columns))
+
+
+def _check_entries(config: ManipulationPolicyConfig, embodiment: EmbodimentSpec) -> None:
+    """Raises ValueError for entries that the configuration names and the embodiment has not."""
+    first, size = config.axis_angle_entry, embodiment.state.size
+    if first is not None and not 0 <= first <= size - 3:
+        raise ValueError(
+            f"axis_angle_entry is {first}, but the state has the entries "
+            f"{', '.join(embodiment.state.names)}; null for one without an orientation"
+        )
+    for entry in config.unscaled_actions:
+        if not 0 <= entry < embodiment.action.size:
+            raise ValueError(
+                f"unscaled_actions names entry {entry}, but the action has the entries "
+                f"{', '.join(embodiment.action.names)}"
+            )
 
 
 def _make_vision(

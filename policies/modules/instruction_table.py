@@ -30,7 +30,7 @@ class InstructionTable(nn.Module):
         self.learn(known)
 
     def learn(self, known: Mapping[str, Sequence[float]]) -> None:
-        """Know these instructions from now on. Raises ValueError for an embedding of other width."""
+        """Know these instructions from now on. ValueError for an embedding of another width."""
         for instruction, embedding in known.items():
             if len(embedding) != self.width:
                 raise ValueError(

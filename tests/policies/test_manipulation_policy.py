@@ -188,6 +188,13 @@ def test_a_robot_without_cameras_is_refused():
         ManipulationPolicy(tiny_config(), parking_embodiment("none", 32), STATISTICS)
 
 
+def test_entries_that_the_robot_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="axis_angle_entry is 6, but the state has the entries"):
+        tiny_policy(axis_angle_entry=6)
+    with pytest.raises(ValueError, match="unscaled_actions names entry 7, but the action has"):
+        tiny_policy(unscaled_actions=(7,))
+
+
 def test_a_configuration_from_plain_values_is_the_same():
     config = tiny_config()
     assert config_from_dict(ManipulationPolicyConfig, dataclasses.asdict(config)) == config
