@@ -27,6 +27,8 @@ class ManipulationPolicyConfig:
     say, that are learned as they are; the others are scaled by their quantiles.
     state_noise: standard deviation of the noise on the standardised state in training; a clone that
     trusts its own position to the millimetre replays a demonstration instead of looking.
+    attention_share: of a batch, whose attention has a target in a step; a target costs another pass
+    through the trunk and back, a fifth of the time of a sample's step.
     instruction_noise: norm of the noise on the instruction's embedding (of norm 1) in training, so
     that a paraphrase, which lies near it, is followed as well.
     """
@@ -38,6 +40,7 @@ class ManipulationPolicyConfig:
     instruction_width: int = 384
     state_noise: float = 0.05
     instruction_noise: float = 0.4
+    attention_share: float = 0.25
     vision: VisionConfig = field(default_factory=VisionConfig)
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)
@@ -49,6 +52,8 @@ class ManipulationPolicyConfig:
                 f"steps_per_decision must be 1 to chunk ({self.chunk}), "
                 f"got {self.steps_per_decision}"
             )
+        if not 0.0 < self.attention_share <= 1.0:
+            raise ValueError(f"attention_share must lie in (0, 1], got {self.attention_share}")
         for name in ("state_noise", "instruction_noise"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")

@@ -178,17 +178,24 @@ class ManipulationPolicy(Policy):
         error = _imitation_error(self.decode(gated.tokens, seen.context), target, valid)
         parts = {"action": error.mean()}
         if self.config.attention.signal != "none":
-
-            def decode(leaf: Tensor) -> ActionOutputs:
-                chunk = self.decode(leaf, seen.context.detach())
-                loss = _imitation_error(chunk, target, valid)
-                return ActionOutputs(chunk.flatten(1), chunk, loss)
-
-            wanted = self.attention.target(seen.tokens, decode)
-            parts["attention"] = self.attention.loss(gated, wanted)
+            parts["attention"] = self._attention_loss(seen, gated, target, valid)
         weights = self.config.loss
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
+
+    def _attention_loss(self, seen: Seen, gated: Gated, target: Tensor, valid: Tensor) -> Tensor:
+        """Distance of the attention from its target, for the batch's first `attention_share`."""
+        some = slice(0, max(1, round(self.config.attention_share * len(target))))
+        context = seen.context[some].detach()
+
+        def decode(leaf: Tensor) -> ActionOutputs:
+            chunk = self.decode(leaf, context)
+            loss = _imitation_error(chunk, target[some], valid[some])
+            return ActionOutputs(chunk.flatten(1), chunk, loss)  # [B, K, A] -> [B, K * A]
+
+        wanted = self.attention.target(seen.tokens[some], decode)
+        loss: Tensor = self.attention.loss(Gated(*(part[some] for part in gated)), wanted)
+        return loss
 
     # Control
 

@@ -63,6 +63,15 @@ def test_every_parameter_learns():
     assert all(parameter.grad is not None for parameter in policy.parameters())
 
 
+def test_the_attention_of_a_share_of_the_batch_has_a_target():
+    some = tiny_policy("expected_action", attention_share=0.3)
+    whole = tiny_policy("expected_action", attention_share=1.0)
+    batch = tiny_batch(3)
+    first = {key: value[:1] for key, value in batch.items()}
+    expected = whole(first)[1]["attention"]
+    assert torch.allclose(some(batch)[1]["attention"], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "changes",
     [PLAIN, {"trunk": dataclasses.replace(TRUNK, mask="bidirectional")}],
