@@ -67,7 +67,7 @@ def recorded_weights(modules: Iterable[Attention]) -> Iterator[dict[Attention, T
         module: nn.Module, arguments: tuple[Tensor, ...], options: dict[str, Any], output: Tensor
     ) -> None:
         assert isinstance(module, Attention)
-        weights[module] = module.weights(*arguments[:2], mask=options.get("mask"))
+        weights[module] = module.weights(arguments[0], arguments[1], options.get("mask"))
 
     hooks = [module.register_forward_hook(record, with_kwargs=True) for module in modules]
     try:

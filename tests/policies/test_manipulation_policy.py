@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.base import config_from_dict, load_policy
 from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPolicyConfig
 from helmsight.policies.modules import instruction_encoder
@@ -193,8 +192,9 @@ def test_a_default_policy_has_at_most_eight_million_parameters():
 
 
 def test_a_robot_without_cameras_is_refused():
+    blind = dataclasses.replace(arm(), cameras=())
     with pytest.raises(ValueError, match="needs an embodiment with cameras"):
-        ManipulationPolicy(tiny_config(), parking_embodiment("none", 32), STATISTICS)
+        ManipulationPolicy(tiny_config(), blind, STATISTICS)
 
 
 def test_entries_that_the_robot_does_not_have_are_refused():
