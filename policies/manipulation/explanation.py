@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helmsight.policies.explainable import TokenState, as_distribution, jacobian_power
+from helmsight.policies.explainable import (
+    TokenState,
+    as_distribution,
+    jacobian_power,
+    removal_power,
+)
 from helmsight.policies.manipulation.policy import CONTEXT_TOKENS, ManipulationPolicy
 from helmsight.policies.modules.control_aided import build_attention
 from helmsight.policies.modules.transformer import Attention, recorded_weights
@@ -24,7 +29,7 @@ class ManipulationExplanation:
         # In training the task's gradient may be kept from the attention; what the actions depend on
         # does include how the attention follows its tokens.
         config = dataclasses.replace(policy.config.attention, detached=False)
-        attention: Any = build_attention(config, policy.config.trunk.width)
+        attention: Any = build_attention(config, policy.config.trunk.width, policy.trunk.vision)
         attention.load_state_dict(policy.attention.state_dict())  # type: ignore[attr-defined]
         self._gate: Any = attention.to(next(policy.parameters()).device).eval()
 
@@ -56,15 +61,21 @@ class ManipulationExplanation:
         return attention
 
     def attention_target(self, state: TokenState) -> Tensor | None:
-        """The Jacobian's target in its mean over probes: exact, and so without noise."""
+        """The target of a signal with random probes in its mean over them, and so without noise."""
         config = self._policy.config.attention
 
         def ungated(tokens: Tensor) -> Tensor:
             return self._chunk(tokens, state.context).flatten(1)  # [B, K, A] -> [B, K * A]
 
+        def gated(tokens: Tensor) -> Tensor:
+            return ungated(self._gate(tokens).tokens)
+
         def summed(tokens: Tensor) -> Tensor:
             return ungated(tokens).sum(dim=1, keepdim=True)
 
+        if config.signal == "removal":
+            contribution = as_distribution(removal_power(gated, state.tokens, self._gate.usual))
+            return as_distribution(contribution.pow(config.sharpness))
         outputs = {"jacobian": ungated, "expected_action": summed}.get(config.signal)
         if outputs is None:  # no signal, or one that needs the recorded action
             return None

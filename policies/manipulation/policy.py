@@ -63,7 +63,7 @@ class ManipulationPolicy(Policy):
         tokens = len(embodiment.cameras) * vision.tokens_per_camera
         self.vision_projection = nn.Linear(vision.width, width)
         self.vision_embedding = nn.Parameter(0.3 * torch.randn(tokens, width))
-        self.attention = build_attention(config.attention, width)
+        self.attention = build_attention(config.attention, width, tokens)
         state = statistics[STATE_KEY]
         self.standardise = Standardiser(state["mean"], state["std"])
         inputs = embodiment.state.size + (3 if config.axis_angle_entry is not None else 0)

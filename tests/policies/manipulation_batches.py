@@ -62,7 +62,7 @@ def embeddings() -> dict[str, list[float]]:
     return {instruction: embedding(instruction) for instruction in INSTRUCTIONS}
 
 
-def tiny_config(signal: str = "jacobian", **changes: Any) -> ManipulationPolicyConfig:
+def tiny_config(signal: str = "removal", **changes: Any) -> ManipulationPolicyConfig:
     values: dict[str, Any] = {
         "chunk": CHUNK,
         "steps_per_decision": CHUNK,
@@ -74,7 +74,7 @@ def tiny_config(signal: str = "jacobian", **changes: Any) -> ManipulationPolicyC
     return ManipulationPolicyConfig(**{**values, **changes})
 
 
-def tiny_policy(signal: str = "jacobian", seed: int = 0, **changes: Any) -> ManipulationPolicy:
+def tiny_policy(signal: str = "removal", seed: int = 0, **changes: Any) -> ManipulationPolicy:
     """An untrained policy; `changes` are entries of its configuration."""
     torch.manual_seed(seed)
     policy = ManipulationPolicy(tiny_config(signal, **changes), arm(), STATISTICS).eval()

@@ -1,9 +1,10 @@
+import pytest
 import torch
 
 from tests.policies.manipulation_batches import ENTRIES, arm, tiny_batch, tiny_policy
 
 
-def explained(signal="jacobian"):
+def explained(signal="removal"):
     policy = tiny_policy(signal)
     batch = {**tiny_batch(), "task": ["pick up the milk"] * 3}
     return policy, policy.explainable(), batch
@@ -18,8 +19,9 @@ def test_actions_of_the_tokens_are_the_policys_own():
     assert torch.allclose(policy.action_scale.inverse(actions[:, :ENTRIES]), chunk[:, 0], atol=1e-6)
 
 
-def test_attention_and_its_target_are_distributions_over_the_tokens():
-    _, shown, batch = explained()
+@pytest.mark.parametrize("signal", ["removal", "jacobian", "expected_action"])
+def test_attention_and_its_target_are_distributions_over_the_tokens(signal):
+    _, shown, batch = explained(signal)
     state = shown.tokens(batch)
     for found in (shown.attention(state.tokens), shown.attention_target(state)):
         assert found.shape == (3, 8)

@@ -85,7 +85,7 @@ def test_a_frozen_backbone_does_not_learn_but_what_steers_it_does(backbones):
 
 def test_a_saved_policy_with_backbones_is_loaded_without_them(backbones, tmp_path):
     vision_config = dataclasses.replace(VISION, backbones=backbones)
-    policy = tiny_policy("jacobian", vision=vision_config)
+    policy = tiny_policy(vision=vision_config)
     loss, _ = policy.train()(tiny_batch())
     assert torch.isfinite(loss)
     policy.eval().save(tmp_path / "policy")
