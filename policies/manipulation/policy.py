@@ -199,7 +199,7 @@ class ManipulationPolicy(Policy):
 
     # Control
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
         seen = self.see(observation)
         gated: Gated = self.attention(seen.tokens)

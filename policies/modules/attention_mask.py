@@ -8,6 +8,14 @@ from torch import Tensor
 MASKS = ("coupled", "causal", "bidirectional")
 
 
+def additive_mask(mask: Tensor) -> Tensor:
+    """The same as numbers to add to scores: 0 where a row sees, -inf where it does not.
+
+    Attention would make them of a mask of booleans in every call.
+    """
+    return torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+
+
 def sequence_mask(kind: str, context: int, slots: int) -> Tensor:
     """Mask [context + slots, context + slots], True where a row's token sees a column's.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from helmsight.policies.modules.attention_mask import MASKS, sequence_mask
+from helmsight.policies.modules.attention_mask import MASKS, additive_mask, sequence_mask
 from helmsight.policies.modules.film import LowRankFilm
 from helmsight.policies.modules.transformer import Attention, FeedForward
 
@@ -29,9 +29,9 @@ class TrunkConfig:
     keep all. router_rank: of the modulation by which the context steers the router.
     """
 
-    width: int = 192
-    heads: int = 6
-    layers: int = 6
+    width: int = 256
+    heads: int = 8
+    layers: int = 4
     mask: str = "coupled"
     routed: bool = True
     least_keep: float = 0.15
@@ -113,7 +113,7 @@ class TrunkLayer(nn.Module):
     ) -> Tensor:
         """Tokens [B, N, D] -> [B, N - first, D]: what comes of those from `first` on.
 
-        mask: bool [N - first, N]. weights: [B, k] of the first k tokens' feed-forward.
+        mask: [N - first, N], see `additive_mask`. weights: [B, k] of the first k tokens' feed-forward.
         """
         normed = self.attention_norm(tokens)
         carried = tokens[:, first:] + self.attention(normed[:, first:], normed, mask=mask)
@@ -154,7 +154,7 @@ class RoutedTrunk(nn.Module):
         for index, keep in enumerate(self.keep):
             mask = sequence_mask(config.mask, keep + context, slots)
             rows = mask[-slots:] if index == config.layers - 1 else mask
-            self.register_buffer(f"mask_{index}", rows, persistent=False)
+            self.register_buffer(f"mask_{index}", additive_mask(rows), persistent=False)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, vision: Tensor, context: Tensor, slots: Tensor) -> Tensor:

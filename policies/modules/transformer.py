@@ -28,7 +28,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Each query [B, Q, D] over the context [B, N, D]: [B, Q, D].
 
-        mask: bool [Q, N], True where a query sees; not together with `causal`.
+        mask: [Q, N], 0 where a query sees and -inf where it does not; not together with `causal`.
         """
         batch, length, width = queries.shape
         # [B, Q, D] -> [B, H, Q, D/H]
@@ -54,7 +54,7 @@ class Attention(nn.Module):
         key = self.key_value(context)[..., :width].view(batch, -1, self.heads, size).transpose(1, 2)
         scores = query @ key.transpose(2, 3) / size**0.5
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
+            scores = scores + mask
         return scores.softmax(dim=3)
 
 

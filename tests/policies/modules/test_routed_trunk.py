@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helmsight.policies.modules.attention_mask import sequence_mask
+from helmsight.policies.modules.attention_mask import additive_mask, sequence_mask
 from helmsight.policies.modules.routed_trunk import (
     RoutedTrunk,
     Router,
@@ -75,7 +75,7 @@ def test_a_routed_layer_with_all_tokens_and_full_weight_is_an_ordinary_one():
     torch.manual_seed(0)
     layer = TrunkLayer(WIDTH, 2)
     tokens = torch.cat(inputs(), dim=1)
-    mask = sequence_mask("coupled", VISION + CONTEXT, SLOTS)
+    mask = additive_mask(sequence_mask("coupled", VISION + CONTEXT, SLOTS))
     with torch.no_grad():
         routed = layer(tokens, mask, weights=torch.ones(3, VISION))
         assert torch.allclose(routed, layer(tokens, mask), atol=1e-6)
@@ -85,7 +85,7 @@ def test_the_weight_scales_the_feed_forward_of_vision_tokens_alone():
     torch.manual_seed(0)
     layer = TrunkLayer(WIDTH, 2)
     tokens = torch.cat(inputs(), dim=1)
-    mask = sequence_mask("coupled", VISION + CONTEXT, SLOTS)
+    mask = additive_mask(sequence_mask("coupled", VISION + CONTEXT, SLOTS))
     with torch.no_grad():
         half = layer(tokens, mask, weights=torch.full((3, VISION), 0.5))
         whole = layer(tokens, mask)
@@ -101,8 +101,8 @@ def test_a_token_that_is_never_kept_has_no_part_in_routed_layers():
     with torch.no_grad():
         model.layers[0].attention.output.weight.zero_()
         route = model.routers["1"](
-            model.layers[0](vision, torch.ones(VISION, VISION).bool()),
-            model.layers[0](context, torch.ones(2, 2).bool()),
+            model.layers[0](vision, torch.zeros(VISION, VISION)),
+            model.layers[0](context, torch.zeros(2, 2)),
             model.keep[1],
         )
         left_out = sorted(set(range(VISION)) - set(route.places[0].tolist()))[0]
@@ -136,7 +136,7 @@ def test_every_router_learns():
 
 def test_with_a_coupled_mask_later_vision_tokens_do_not_change_earlier_ones():
     layer = trunk(routed=False).layers[0]
-    mask = sequence_mask("coupled", VISION + CONTEXT, SLOTS)
+    mask = additive_mask(sequence_mask("coupled", VISION + CONTEXT, SLOTS))
     tokens = torch.cat(inputs(), dim=1)
     changed = tokens.clone()
     changed[:, 6:] += 1.0
