@@ -31,7 +31,7 @@ class TrunkConfig:
 
     width: int = 256
     heads: int = 8
-    layers: int = 4
+    layers: int = 6
     mask: str = "coupled"
     routed: bool = True
     least_keep: float = 0.15
