@@ -56,5 +56,7 @@ class InstructionTable(nn.Module):
         if instruction not in self._asked:
             if len(self._asked) >= REMEMBERED:
                 self._asked.pop(next(iter(self._asked)))
-            self._asked[instruction] = self._embed([instruction])[0]
+            # What is kept must serve gradients too, whatever it was first asked for.
+            with torch.inference_mode(False):
+                self._asked[instruction] = self._embed([instruction])[0]
         return self._asked[instruction].to(self.vectors.device)

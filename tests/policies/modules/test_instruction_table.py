@@ -35,6 +35,15 @@ def test_an_unknown_instruction_is_read_once():
     assert asked == ["fetch the milk"]
 
 
+def test_an_instruction_first_read_for_a_decision_serves_gradients_too():
+    table = InstructionTable(KNOWN, 2, asked_for([]))
+    with torch.inference_mode():
+        table(["fetch the milk"])
+    scale = torch.ones(2, requires_grad=True)
+    (table(["fetch the milk"]) * scale).sum().backward()
+    assert scale.grad.tolist() == [0.5, 0.5]
+
+
 def test_no_more_than_a_number_of_foreign_instructions_is_remembered():
     table = InstructionTable(KNOWN, 2, asked_for([]))
     table([f"fetch {number}" for number in range(2 * REMEMBERED)])
