@@ -113,7 +113,8 @@ class TrunkLayer(nn.Module):
     ) -> Tensor:
         """Tokens [B, N, D] -> [B, N - first, D]: what comes of those from `first` on.
 
-        mask: [N - first, N], see `additive_mask`. weights: [B, k] of the first k tokens' feed-forward.
+        mask: [N - first, N], see `additive_mask`. weights: [B, k], of the feed-forward of the first
+        k tokens.
         """
         normed = self.attention_norm(tokens)
         carried = tokens[:, first:] + self.attention(normed[:, first:], normed, mask=mask)
