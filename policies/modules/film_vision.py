@@ -27,7 +27,9 @@ class VisionConfig:
     """Shape of the vision encoder that is trained from scratch, or which pretrained ones to use.
 
     film: the instruction modulates the blocks, by maps of rank film_rank. aggregation_tokens: how
-    many tokens an image becomes; 0 hands on its patches. Both off: an ordinary vision transformer.
+    many tokens an image becomes; 0 hands on its patches; seeded: whether they begin as a map of all
+    places, or as learned vectors alone, as published. Without film and aggregation this is an
+    ordinary vision transformer.
     backbones: pretrained models by `transformers` in its place, one or two, such as
     "facebook/dinov2-small" or a folder; train_backbones: whether they learn too; backbone_patches:
     rows and columns of patches that they see, to which images are scaled.
@@ -43,6 +45,7 @@ class VisionConfig:
     film: bool = True
     film_rank: int = 32
     aggregation_tokens: int = 8
+    seeded: bool = True
     backbones: tuple[str, ...] = ()
     train_backbones: bool = False
     backbone_patches: int = 16
@@ -102,7 +105,8 @@ class FilmVisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.aggregation: AggregationSeed | None = None
         if count:
-            self.aggregation = AggregationSeed(width, cameras, rows * columns, count)
+            mixed = rows * columns if config.seeded else 0
+            self.aggregation = AggregationSeed(width, cameras, mixed, count)
 
     @property
     def tokens_per_camera(self) -> int:
@@ -147,18 +151,26 @@ class FilmVisionTransformer(nn.Module):
 
 
 class AggregationSeed(nn.Module):
-    """The first state of each camera's aggregation tokens, of its patches."""
+    """The first state of each camera's aggregation tokens: learned, and mixed from its patches.
+
+    patches: how many of them there are to mix; 0 mixes none.
+    """
 
     def __init__(self, width: int, cameras: int, patches: int, count: int) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.mixes = count, patches > 0
         self.token_embedding = nn.Parameter(0.5 * torch.randn(cameras, count, width))
+        if not self.mixes:
+            return
         self.reduce = nn.Linear(width, _MIXED_CHANNELS)
         mix = torch.randn(cameras, patches * _MIXED_CHANNELS, count * width)
         self.mix = nn.Parameter(mix / (patches * _MIXED_CHANNELS) ** 0.5)
 
     def forward(self, patches: Tensor, cameras: int) -> Tensor:
         """Patches [B * C, N, D] -> tokens [B * C, A, D]."""
+        if not self.mixes:
+            batch = patches.shape[0] // cameras
+            return self.token_embedding.expand(batch, -1, -1, -1).flatten(0, 1)
         reduced = torch.relu(self.reduce(patches)).flatten(1)  # [B * C, N * 8]
         reduced = reduced.unflatten(0, (-1, cameras)).transpose(0, 1)  # [C, B, N * 8]
         mixed = torch.bmm(reduced, self.mix).transpose(0, 1)  # [B, C, A * D]

@@ -38,6 +38,13 @@ def test_a_fixed_number_of_tokens_comes_of_each_camera():
         assert vision()(images(), conditions()).shape == (4, 2, 3, 16)
 
 
+def test_aggregation_tokens_may_begin_as_learned_vectors_alone():
+    model = vision(seeded=False)
+    assert not any("mix" in name or "reduce" in name for name in model.aggregation.state_dict())
+    with torch.no_grad():
+        assert model(images(), conditions()).shape == (4, 2, 3, 16)
+
+
 def test_without_aggregation_every_patch_goes_on():
     with torch.no_grad():
         assert vision(aggregation_tokens=0)(images(), conditions()).shape == (4, 2, 6, 16)
