@@ -55,6 +55,11 @@ def _check(values: Values) -> None:
             raise ValueError(f"unknown part {part!r}; the parts are {', '.join(PARTS)}")
     if not values["parts"]:
         raise ValueError(f"no parts given; the parts are {', '.join(PARTS)}")
+    if "simulator" not in values and any(p not in WITHOUT_PARKING for p in values["parts"]):
+        raise ValueError(
+            f"this environment has the parts {', '.join(WITHOUT_PARKING)}; "
+            f"got {', '.join(values['parts'])}"
+        )
     counts = ("repeats", "episodes", "batch_size", "step_batch_size", "pairs", "decisions")
     require_counts(values, *counts)
     if values["episodes"] < values["repeats"]:
@@ -242,6 +247,28 @@ def libero(values: Values, data: Path, report: Report) -> Measurements:
     return ArmEpisodes(**values["libero"], repeats=values["repeats"]).measure(report)
 
 
+def routing(values: Values, data: Path, report: Report) -> Measurements:
+    """FLOPs and time of a decision of a manipulation policy, with its routing parts on and off."""
+    import torch
+
+    from helmsight.eval.benchmarks.measurement import available_cores
+    from helmsight.eval.benchmarks.routing import benchmark_arm, make_variants, measure_routing
+    from helmsight.policies.base import load_policy
+    from helmsight.policies.manipulation import ManipulationPolicyConfig
+
+    torch.set_num_threads(values["threads"] or available_cores())
+    config: Any
+    if values["checkpoint"]:
+        trained = load_policy(values["checkpoint"])
+        config, arm, statistics = trained.config, trained.embodiment, trained.statistics
+    else:
+        arm, statistics = benchmark_arm(values["image_size"])
+        config = _policy(values["policy"], values["attention"], arm, statistics).config
+    if not isinstance(config, ManipulationPolicyConfig):
+        raise ValueError("only a manipulation policy routes; give policy=manipulation or its run")
+    return measure_routing(make_variants(config, arm, statistics), values["decisions"], report)
+
+
 def record(values: Values, data: Path, report: Report) -> Measurements:
     """A small data set for the parts that read one."""
     from helmsight.training.collection.collect import collect
@@ -259,7 +286,10 @@ PARTS: dict[str, tuple[Part, bool]] = {
     "step": (step, False),
     "decision": (decision, False),
     "libero": (libero, True),
+    "routing": (routing, False),
 }
+# The others need the parking simulator.
+WITHOUT_PARKING = ("libero", "routing")
 NEEDS_DATA = ("windows", "step")
 
 

@@ -37,16 +37,18 @@ def run(words: list[str]) -> int:
     out = Path(values["out"])
     data = None if values["data"] is None else recorded_data(values)
     split, episode = parse_episode(values["episode"], recorded=data is not None)
+    options = values["env_options"]
     settings = ExplainSettings(
         out=out,
         env=values["env_id"],
-        env_kwargs=as_trained(values["checkpoint"], values["env_options"]),
+        # Nothing is simulated where episodes were recorded.
+        env_kwargs=as_trained(values["checkpoint"], options) if data is None else options,
         **{key: values[key] for key in SETTINGS},
     )
     measured = episode_numbers(values["episodes"]) if values["metrics"] else []
-    options = {} if split is None else {"split": split}
+    view_options = {} if split is None else {"split": split}
     try:
-        measures = explain(settings, episode, measured, options, data)
+        measures = explain(settings, episode, measured, view_options, data)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; what was measured is in {out}, and the same command goes on"

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
 from helmsight.eval.explain.frames import BIRDS_EYE_KEY, Frame, Recording
+from helmsight.policies.base import TASK_KEY
 from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP
 from helmsight.training.dataset.reader import LeRobotDataset
 
 STATE_KEY, ACTION_KEY, TRUTH_KEY = "observation.state", "action", "simulator.state"
 TARGET = slice(5, 8)  # of the parking car's state
+TARGET_NAMES = ("target_x", "target_y", "target_yaw")
 
 
 def read_recording(dataset: LeRobotDataset, episode: int) -> Recording:
@@ -37,8 +39,9 @@ def read_recording(dataset: LeRobotDataset, episode: int) -> Recording:
     poses = _poses(dataset, first, end, states)
     frames = []
     for step in range(end - first):
-        observation: dict[str, NDArray[Any]] = {key: rows[step] for key, rows in pictures.items()}
+        observation: dict[str, Any] = {key: rows[step] for key, rows in pictures.items()}
         observation[STATE_KEY] = states[step]
+        observation[TASK_KEY] = dataset.episodes.tasks[episode]
         label = None if labels is None else labels[step]
         if label is not None:
             observation[BIRDS_EYE_KEY] = label
@@ -53,7 +56,8 @@ def _poses(
     if TRUTH_KEY in dataset.features:
         rows = dataset.columns(TRUTH_KEY)[first:end]
         return [Pose(float(x), float(y), float(yaw)) for x, y, yaw in rows[:, :3]]
-    if states.shape[1] < TARGET.stop:
+    spec = dataset.embodiment
+    if states.shape[1] < TARGET.stop or (spec and spec.state.names[TARGET] != TARGET_NAMES):
         return [None] * (end - first)
     targets = [Pose(*(float(value) for value in state[TARGET])) for state in states]
     return [target.relative(Pose(0.0, 0.0, 0.0)) for target in targets]

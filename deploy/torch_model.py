@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from helmsight.deploy.model import blank_observation
-from helmsight.policies.base import Policy, load_policy
+from helmsight.policies.base import TASK_KEY, Policy, load_policy
 
 
 class TorchModel:
@@ -35,7 +35,10 @@ class TorchModel:
 
     def warm_up(self) -> None:
         """One decision for nothing: what is initialised lazily is not the first robot's to pay."""
-        self.decide([blank_observation(self.embodiment)])
+        blank = blank_observation(self.embodiment)
+        if self._policy.known_instructions:
+            blank[TASK_KEY] = np.array(self._policy.known_instructions[0])
+        self.decide([blank])
 
 
 def load_model(checkpoint: str, device: str = "cpu") -> TorchModel:

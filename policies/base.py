@@ -14,7 +14,7 @@ import abc
 import dataclasses
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,7 +28,9 @@ from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.explainable import Explainable
 from helmsight.policies.pretrained import policy_folder
 
-Observation = Mapping[str, NDArray[Any]]
+# Images and vectors as arrays; an instruction as a string, or in a batch as a sequence of them.
+Observation = Mapping[str, Any]
+TASK_KEY = "task"
 Statistics = dict[str, dict[str, list[float]]]
 
 # Prefix of the keys of the same images in another look, in training batches.
@@ -58,6 +60,8 @@ class TrainedModel(nn.Module, abc.ABC):
 
     type_name: ClassVar[str]
     config_class: ClassVar[type]
+    # Whether `know_instructions` is to be told the instructions of the training data.
+    follows_instructions: ClassVar[bool] = False
 
     def __init__(self, config: Any, embodiment: EmbodimentSpec, statistics: Statistics) -> None:
         super().__init__()
@@ -81,6 +85,15 @@ class TrainedModel(nn.Module, abc.ABC):
     def wants_other_look(self) -> bool:
         """Whether training batches shall hold every image a second time, in another look."""
         return False
+
+    @property
+    def known_instructions(self) -> tuple[str, ...]:
+        """Instructions that are followed without a language model; none for most models."""
+        return ()
+
+    def know_instructions(self, embeddings: Mapping[str, Sequence[float]]) -> None:
+        """Take the embedding of each instruction of the training data, by its task index."""
+        raise ValueError(f"a model of type {self.type_name!r} follows no instructions")
 
     def save(self, folder: Path) -> None:
         """Write the model into `folder`, which is made if it is not there."""
@@ -155,19 +168,24 @@ class Policy(TrainedModel):
         action = self.select_action(batch).cpu().numpy()
         return (action[0] if single else action), state
 
-    def to_batch(self, observation: Observation, single: bool = True) -> dict[str, Tensor]:
+    def to_batch(self, observation: Observation, single: bool = True) -> dict[str, Any]:
         """Tensors of the keys that a decision reads, on the policy's device, batched.
+
+        An instruction becomes a list of strings.
 
         Raises KeyError naming a missing key, ValueError naming a key of another shape or type than
         the embodiment's.
         """
         device = next(self.parameters()).device
-        batch = {}
+        batch: dict[str, Any] = {}
         for key in self.observation_keys():
             if key not in observation:
                 raise KeyError(
                     f"the observation lacks {key!r}; it has {', '.join(sorted(observation))}"
                 )
+            if key == TASK_KEY:
+                batch[key] = _instructions(observation[key], single)
+                continue
             values = np.ascontiguousarray(observation[key])
             self._check_observed(key, values if single else values[0])
             if values.dtype == np.float64:
@@ -191,6 +209,15 @@ class Policy(TrainedModel):
                 f"{key!r} must be {kind.__name__} {list(shape)}, "
                 f"got {values.dtype} {list(values.shape)}"
             )
+
+
+def _instructions(value: Any, single: bool) -> list[str]:
+    """An observation's instruction, or those of a batch, as a list of strings."""
+    given = [value] if single or isinstance(value, str) else list(value)
+    given = [entry.item() if isinstance(entry, np.generic) else entry for entry in given]
+    if not all(isinstance(entry, str) and entry.strip() for entry in given):
+        raise ValueError(f"{TASK_KEY!r} must be a sentence, got {value!r}")
+    return given
 
 
 def load_policy(path: Path | str) -> Policy:
@@ -220,6 +247,7 @@ def load_model(path: Path | str) -> TrainedModel:
 
 def policy_type(name: str) -> type[TrainedModel]:
     """The registered class of that name."""
+    import helmsight.policies.manipulation
     import helmsight.policies.motion
     import helmsight.policies.parking  # noqa: F401  registers the policies that come along
 

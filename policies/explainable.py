@@ -21,7 +21,8 @@ TokenFunction = Callable[[Tensor], Tensor]
 class TokenState(NamedTuple):
     """What a batch of decisions is made from, half way.
 
-    tokens [B, N, D]: one for each cell of the token grid, before any control-aided attention.
+    tokens [B, N, D]: one for each cell of the token grid, or of whatever a policy without a grid
+    gathers its cameras in, before any control-aided attention.
     context [B, D]: what the actions are decoded from beside them (the state).
     """
 
@@ -33,8 +34,8 @@ class Explainable(Protocol):
     """A policy as explanations see it. Nothing here changes the policy or what it remembers."""
 
     @property
-    def token_grid(self) -> Grid:
-        """The grid whose cells, row by row, the tokens stand for."""
+    def token_grid(self) -> Grid | None:
+        """The grid whose cells, row by row, the tokens stand for; None where they lie in none."""
 
     @property
     def action_names(self) -> tuple[str, ...]:

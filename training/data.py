@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import Statistics, TrainedModel
+from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.training.augmentation import Augmentation
+from helmsight.training.dataset.instructions import INSTRUCTIONS_PATH, instruction_embeddings
 from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
@@ -45,7 +47,10 @@ def train(
     }
 
     def make() -> nn.Module:
-        return make_policy(data.embodiment, data.statistics)
+        policy = make_policy(data.embodiment, data.statistics)
+        if policy.follows_instructions:
+            policy.know_instructions(data.instruction_embeddings())
+        return policy
 
     return train_on(data, settings, make, config)
 
@@ -71,8 +76,23 @@ class LeRobotTrainingData:
         ]
 
     @property
+    def tasks(self) -> list[str]:
+        """The instructions of all data sets; a batch's `task_index` counts these."""
+        return list(dict.fromkeys(task for dataset in self.datasets for task in dataset.tasks))
+
+    def instruction_embeddings(self) -> dict[str, list[float]]:
+        """The embedding of each of `tasks`: from the data sets' files, or by the language model.
+
+        Raises ValueError where a language model is needed and not installed.
+        """
+        known: dict[str, list[float]] = {}
+        for dataset in self.datasets:
+            known |= instruction_embeddings(dataset.root, dataset.tasks, encode_instructions)
+        return {task: known[task] for task in self.tasks}
+
+    @property
     def contents(self) -> list[dict[str, Any]]:
-        """What makes each data set the one it is: size, and a hash of everything in `meta/`."""
+        """What makes each data set the one it is: size, and a hash of what `meta/` says."""
         return [
             {
                 "episodes": dataset.num_episodes,
@@ -132,15 +152,17 @@ class LeRobotTrainingData:
                 fed.input_keys(),
                 chosen,
                 frame_stride=self.settings.frame_stride,
+                tasks=self.tasks,
             )
             for dataset, chosen in zip(self.datasets, episodes, strict=True)
         ]
 
 
 def _hash_of_files(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below a folder."""
+    """SHA-256 over the names and contents of all files below a folder but what is derived."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    derived = folder.parent / INSTRUCTIONS_PATH
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != derived):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(path.read_bytes())
     return digest.hexdigest()

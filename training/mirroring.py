@@ -18,9 +18,12 @@ from helmsight.envs.spec import CameraSpec, EmbodimentSpec
 
 # Quantities that change their sign, by the names that states and actions give them.
 ODD = ("acceleration_y", "yaw_rate", "steering_angle", "target_y", "target_yaw", "steer")
+# Quantities that keep it. What a mirror does to any other is not known, a robot arm's joints say.
+EVEN = ("speed", "acceleration_x", "target_x", "acceleration", "reverse")
 # Of `simulator.state`: x, y, yaw, speed, steering_angle. Mirrored in the lot's x-z plane, which
 # mirrors all motion in the vehicle's frame.
 SIMULATOR_ODD = (1, 2, 4)
+USUAL = 0.5
 BIRDS_EYE = "observation.birds_eye"
 _STREAM = 3
 
@@ -28,10 +31,13 @@ _STREAM = 3
 class Mirroring:
     """Callable `(batch, step) -> batch` that mirrors each sample with the given probability.
 
-    Raises ValueError for an embodiment whose cameras have no mirror images among themselves.
+    probability: None for a half where the robot can be mirrored, and none where it cannot.
+    Raises ValueError for a probability above 0 and a robot that cannot be mirrored.
     """
 
-    def __init__(self, embodiment: EmbodimentSpec, probability: float, seed: int) -> None:
+    def __init__(self, embodiment: EmbodimentSpec, probability: float | None, seed: int) -> None:
+        if probability is None:
+            probability = USUAL if why_not_mirrored(embodiment) is None else 0.0
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"mirror must be a probability in [0, 1], got {probability}")
         self._probability, self._seed = probability, seed
@@ -42,6 +48,11 @@ class Mirroring:
         }
         self._partner: dict[str, str] = {}
         if probability > 0.0:
+            reason = why_not_mirrored(embodiment)
+            if reason is not None:
+                raise ValueError(
+                    f"{reason}: demonstrations of this robot cannot be mirrored (set mirror=0)"
+                )
             partners = mirror_partners(embodiment.cameras)
             for keys in (embodiment.image_keys, embodiment.depth_keys):
                 self._partner |= {keys[i]: keys[j] for i, j in enumerate(partners)}
@@ -70,6 +81,19 @@ class Mirroring:
         return result
 
 
+def why_not_mirrored(embodiment: EmbodimentSpec) -> str | None:
+    """What keeps a robot's demonstrations from being mirrored; None where nothing does."""
+    for kind, vector in (("state", embodiment.state), ("action", embodiment.action)):
+        unknown = [name for name in vector.names if name not in (*ODD, *EVEN)]
+        if unknown:
+            return f"what a mirror does to {unknown[0]!r} of the {kind} is not known"
+    try:
+        mirror_partners(embodiment.cameras)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def mirror_partners(cameras: Sequence[CameraSpec]) -> list[int]:
     """For each camera the index of the one that sees the mirrored world as it sees the real one.
 
@@ -81,8 +105,7 @@ def mirror_partners(cameras: Sequence[CameraSpec]) -> list[int]:
         if not found:
             raise ValueError(
                 f"camera {camera.name} has no mirror image among "
-                f"{', '.join(other.name for other in cameras)}: demonstrations of this robot "
-                "cannot be mirrored (set mirror=0)"
+                f"{', '.join(other.name for other in cameras)}"
             )
         partners.append(found[0])
     return partners

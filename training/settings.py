@@ -44,7 +44,7 @@ class TrainingSettings:
     validation_fraction: float = 0.05  # of the episodes
     validation_batches: int = 16
     frame_stride: int = 1  # train on every n-th frame of an episode
-    mirror: float = 0.0  # probability that a sample is mirrored, see mirroring.py
+    mirror: float | None = 0.0  # probability that a sample is mirrored, see mirroring.py
     loader_threads: int = 1
     cpu_threads: int | None = None  # None: as torch has it, all cores
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)

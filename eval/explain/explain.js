@@ -5,7 +5,7 @@
   const byId = (id) => document.getElementById(id);
   const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const count = data.times.length, cells = data.size * data.size, maps = data.maps;
+  const count = data.times.length, cells = data.cells, maps = data.maps;
   const tokens = bytes(data.tokens);
   const inCameras = data.cameraMaps && { ...data.cameraMaps, values: bytes(data.cameraMaps.values) };
   const saliency = data.saliency && { ...data.saliency, values: bytes(data.saliency.values) };
@@ -49,27 +49,28 @@
     byId("camera-figure").hidden = true;
     stage.classList.add("blind");
   }
-  const cameraLayer = (camera) => {
-    const pixels = saliency && maps[state.map].id === "integrated_gradients";
+  const cameraLayer = (camera, map) => {
+    const pixels = saliency && maps[map].id === "integrated_gradients";
     const layer = pixels ? saliency : inCameras;
     if (!layer) return null;
     const area = layer.width * layer.height;
-    const row = pixels ? state.moment * data.cameras.length + camera : (state.moment * data.cameras.length + camera) * maps.length + state.map;
+    const row = pixels ? state.moment * data.cameras.length + camera : (state.moment * data.cameras.length + camera) * maps.length + map;
     return glow(layer.values.subarray(row * area, (row + 1) * area), layer.width, layer.height);
   };
-  const drawCameras = () => {
+  const drawCameras = (canvas, map, small) => {
     if (!data.cameras.length) return;
-    const context = cameraCanvas.getContext("2d");
+    const context = canvas.getContext("2d"), tile = canvas.width / columns;
     const image = picture(data.pictures[state.moment]);
-    context.clearRect(0, 0, cameraCanvas.width, cameraCanvas.height);
+    context.clearRect(0, 0, canvas.width, canvas.height);
     data.cameras.forEach((name, camera) => {
       const left = (camera % columns) * tile, top = Math.floor(camera / columns) * tile;
       if (image) {
         const side = image.naturalWidth / data.cameras.length;
         context.drawImage(image, camera * side, 0, side, image.naturalHeight, left, top, tile, tile);
       }
-      const layer = cameraLayer(camera);
+      const layer = cameraLayer(camera, map);
       if (layer) context.drawImage(layer, left, top, tile, tile);
+      if (small) return;
       context.font = "600 17px sans-serif";
       context.fillStyle = "rgb(23 27 33 / .7)";
       context.fillRect(left + 6, top + 6, context.measureText(name).width + 14, 26);
@@ -92,7 +93,10 @@
     context.lineTo(...point(data.car.front, 0));
     context.stroke();
   };
+  // A policy whose tokens lie in no grid is shown over its cameras alone.
+  if (!data.size) byId("birds-eye").closest("figure").hidden = true;
   const drawBirdsEye = (canvas, map, small) => {
+    if (!data.size) return;
     const context = canvas.getContext("2d"), size = canvas.width;
     context.fillStyle = "#171b21";
     context.fillRect(0, 0, size, size);
@@ -219,7 +223,7 @@
   byId("maps").append(...chips);
   const thumbnails = maps.map((map, i) => {
     const button = make("button", { type: "button", title: map.title });
-    const canvas = make("canvas", { width: 160, height: 160 });
+    const canvas = make("canvas", { width: 160, height: data.size ? 160 : 160 * Math.ceil(data.cameras.length / columns) / columns });
     button.append(canvas, map.title);
     button.addEventListener("click", () => choose(i));
     return { button, canvas };
@@ -230,7 +234,8 @@
     byId("map-note").textContent = maps[map].note;
     byId("camera-caption").textContent = saliency && maps[map].id === "integrated_gradients"
       ? "Cameras under Captum's integrated gradients of the next action in the pixels."
-      : "Cameras under the map, carried back by the predicted depth.";
+      : data.size ? "Cameras under the map, carried back by the predicted depth."
+      : "Cameras under the map: each token lies where it was gathered from.";
     if (setAgreement) setAgreement([agreementOf(map)]);
     draw();
   };
@@ -243,10 +248,10 @@
     chips.forEach((chip, i) => chip.setAttribute("aria-checked", String(i === state.map)));
     thumbnails.forEach(({ button, canvas }, i) => {
       button.setAttribute("aria-current", String(i === state.map));
-      drawBirdsEye(canvas, i, true);
+      (data.size ? drawBirdsEye : drawCameras)(canvas, i, true);
     });
     byId("peak").textContent = `Brightest token: ${(data.peaks[state.moment][state.map] * cells).toFixed(1)} times an even share.`;
-    drawCameras();
+    drawCameras(cameraCanvas, state.map, false);
     drawBirdsEye(byId("birds-eye"), state.map, false);
     facts();
     cursors.forEach(([cursor, across]) => {

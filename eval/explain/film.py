@@ -27,6 +27,7 @@ from helmsight.eval.video import (
     encode,
     write_text,
 )
+from helmsight.policies.base import TASK_KEY
 
 COLUMNS = ("attention", "gradient", "integrated_gradients", "masking")
 COLUMNS_AT_MOST = 3
@@ -62,23 +63,31 @@ def draw_explanation(explained: Explained) -> Iterator[Image]:
 
 
 def _draw_moment(explained: Explained, index: int, columns: list[str], strip: Image) -> Image:
-    frame = explained.recording.frames[index]
     panels = [_draw_column(explained, index, name) for name in columns]
     picture = np.concatenate(panels, axis=1)
     caption = np.full((CAPTION, picture.shape[1], 3), BACKGROUND, np.uint8)
-    moment = Moment(frame.step, None, frame.action)
-    write_text(caption, caption_of(frame.observation, moment), (8, 19), INK)
+    write_text(caption, _caption(explained, index), (8, 19), INK)
     cursor = strip.copy()
     column = _column_of(explained, index, strip.shape[1])
     cv2.line(cursor, (column, 4), (column, strip.shape[0] - 4), INK, 1)
     return np.concatenate([picture, caption, cursor], axis=0)
 
 
+def _caption(explained: Explained, index: int) -> str:
+    """Time, and what the car does or what the arm is told to do."""
+    frame = explained.recording.frames[index]
+    if explained.grid is not None:
+        return caption_of(frame.observation, Moment(frame.step, None, frame.action))
+    return f"{explained.times[index]:5.1f} s   {frame.observation.get(TASK_KEY, '')}"
+
+
 def _draw_column(explained: Explained, index: int, name: str) -> Image:
     """One map: its title, over the cameras if there are any, over the bird's eye."""
-    frame, size = explained.recording.frames[index], explained.grid.size
-    square = explained.maps[name][index].reshape(size, size)  # [N] -> [G, G]
-    overlay: dict[str, Any] = {"attention.birds_eye": square / square.max()}
+    frame, grid = explained.recording.frames[index], explained.grid
+    overlay: dict[str, Any] = {}
+    if grid is not None:
+        square = explained.maps[name][index].reshape(grid.size, grid.size)  # [N] -> [G, G]
+        overlay["attention.birds_eye"] = square / square.max()
     if explained.waypoints is not None:
         overlay["waypoints"] = explained.waypoints[index]
     seen = _over_cameras(explained, index, name)
@@ -89,7 +98,8 @@ def _draw_column(explained: Explained, index: int, name: str) -> Image:
     write_text(title, TITLES[name], (8, 19), INK)
     images = {key: frame.observation[key] for key in explained.image_keys}
     parts = [title, draw_cameras(images, overlay)]
-    parts.append(draw_birds_eye(frame.label, frame.observation, overlay))
+    if grid is not None:
+        parts.append(draw_birds_eye(frame.label, frame.observation, overlay))
     shown = [_padded(part) for part in parts if part is not None]
     return np.concatenate(shown, axis=0)
 

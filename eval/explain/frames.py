@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.eval.rollout import EpisodeRunner, Moment
+from helmsight.policies.base import TASK_KEY
 
 BIRDS_EYE_KEY = "observation.birds_eye"
 
@@ -102,16 +102,21 @@ def drive_again(
     return frames
 
 
-def batch_of(frames: Sequence[Frame], keys: Sequence[str], device: str) -> dict[str, Tensor]:
+def batch_of(frames: Sequence[Frame], keys: Sequence[str], device: str) -> dict[str, Any]:
     """The observations of some frames as one batch of tensors of the keys that a policy reads.
+
+    Instructions come as a list of sentences.
 
     Raises ValueError naming a key that the frames lack.
     """
-    batch = {}
+    batch: dict[str, Any] = {}
     for key in keys:
         if key not in frames[0].observation:
             have = ", ".join(frames[0].observation)
             raise ValueError(f"the policy reads {key!r}, but the moments hold only {have}")
+        if key == TASK_KEY:
+            batch[key] = [str(frame.observation[key]) for frame in frames]
+            continue
         values = np.stack([np.asarray(frame.observation[key]) for frame in frames])
         batch[key] = torch.from_numpy(values).to(device)
     return batch

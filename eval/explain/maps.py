@@ -156,6 +156,13 @@ def integrated_gradients(
     ]
 
 
+def _chosen(values: Any, index: Tensor) -> Any:
+    """The values of some decisions; sentences come as a list."""
+    if isinstance(values, Tensor):
+        return values[index]
+    return [values[place] for place in index.tolist()]
+
+
 def random_maps(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Maps drawn evenly from all distributions over N tokens, [B, N]."""
     draws = torch.rand(tuple(shape), generator=generator).clamp(min=1e-12)
@@ -177,7 +184,7 @@ def image_saliency(policy: Explainable, batch: dict[str, Tensor], steps: int) ->
     def next_action(stacked: Tensor, index: Tensor) -> Tensor:
         """Outputs [R, 3] for images [R, C, H, W, 3] of the decisions `index` [R]."""
         given = {key: stacked[:, place] for place, key in enumerate(keys)}
-        given |= {key: value[index] for key, value in others.items()}
+        given |= {key: _chosen(value, index) for key, value in others.items()}
         return policy.actions(policy.tokens(given))[:, : len(policy.action_names)]
 
     index = torch.arange(images.shape[0], device=images.device)

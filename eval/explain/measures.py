@@ -132,9 +132,10 @@ class Measurer:
         for name, values in now.maps.items():
             result.add("entropy", name, relative_entropy(values).tolist())
         labels = [frame.label for frame in frames]
-        if any(label is None for label in labels):
+        grid = self.maker.policy.token_grid
+        if grid is None or any(label is None for label in labels):
             return
-        size = self.maker.policy.token_grid.size
+        size = grid.size
         shares = torch.stack([class_shares(label, size) for label in labels if label is not None])
         for name, values in now.maps.items():
             _, obstacles, target = mass_on_classes(values, shares).unbind(dim=1)
@@ -155,10 +156,10 @@ class Measurer:
             for index, frame in enumerate(first)
             if frame.pose is not None and frame.step + 1 in followers
         ]
-        if not pairs:
+        grid = self.maker.policy.token_grid
+        if not pairs or grid is None:
             return
         then = Decisions(self.maker, [frame for _, frame in pairs], self.device, generator)
-        grid = self.maker.policy.token_grid
         for name in now.maps:
             for position, (index, follower) in enumerate(pairs):
                 pose = first[index].pose
@@ -177,12 +178,13 @@ class Measurer:
         result: EpisodeMeasures,
         generator: torch.Generator,
     ) -> None:
-        if not twins:
+        grid = self.maker.policy.token_grid
+        if not twins or grid is None:
             return
         index = {frame.step: position for position, frame in enumerate(first)}
         chosen = [index[frame.step] for frame in twins]
         other = Decisions(self.maker, twins, self.device, generator)
-        centers = motion.cell_centers(self.maker.policy.token_grid)
+        centers = motion.cell_centers(grid)
         for name in now.maps:
             here, there = now.maps[name][chosen], other.maps[name]
             result.add("shift_variation", name, motion.total_variation(here, there).tolist())

@@ -69,11 +69,14 @@ def player_data(explained: Explained) -> dict[str, Any]:
     maps = np.stack(list(explained.maps.values()), axis=1)  # [T, M, N]
     states = [frame.observation.get("observation.state") for frame in frames]
     known = [np.asarray(state) for state in states if state is not None]
-    has_target = len(known) == len(frames) and all(len(state) >= TARGET.stop for state in known)
+    grid = explained.grid
+    drives = grid is not None and len(known) == len(frames)
+    has_target = drives and all(len(state) >= TARGET.stop for state in known)
     return {
         "times": [round(time, 3) for time in explained.times],
-        "size": explained.grid.size,
-        "extent": explained.grid.extent,
+        "cells": maps.shape[2],
+        "size": 0 if grid is None else grid.size,
+        "extent": 0.0 if grid is None else grid.extent,
         "car": {"front": EGO.front, "rear": EGO.rear, "width": EGO.width},
         "maps": [
             {"id": name, "title": TITLES[name], "note": NOTES[name]} for name in explained.maps

@@ -28,7 +28,8 @@ FloatArray = NDArray[np.float32]
 class Explained:
     """T moments of an episode with what explains them.
 
-    maps: [T, N] by name, each row a distribution over the cells of `grid`, row by row.
+    maps: [T, N] by name, each row a distribution over the cells of `grid`, row by row, or over the
+    tokens of a policy whose tokens lie in no grid.
     camera_maps: [T, C, M, h, w], the maps in that order as the cameras `image_keys` see them.
     saliency: Captum's integrated gradients of the images, [T, C, H, W]. Both None without cameras.
     actions: what the policy would do, [T, A] in physical units; the recording has what was done.
@@ -36,7 +37,7 @@ class Explained:
     """
 
     recording: Recording
-    grid: Grid
+    grid: Grid | None
     image_keys: tuple[str, ...]
     action_names: tuple[str, ...]
     maps: dict[str, FloatArray]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -19,7 +23,13 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, queries: Tensor, context: Tensor, causal: bool = False) -> Tensor:
+    def forward(
+        self, queries: Tensor, context: Tensor, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        """Each query [B, Q, D] over the context [B, N, D]: [B, Q, D].
+
+        mask: [Q, N], 0 where a query sees and -inf where it does not; not together with `causal`.
+        """
         batch, length, width = queries.shape
         # [B, Q, D] -> [B, H, Q, D/H]
         query = self.query(queries).view(batch, length, self.heads, -1).transpose(1, 2)
@@ -29,18 +39,42 @@ class Attention(nn.Module):
             .view(batch, context.shape[1], 2, self.heads, -1)
             .permute(2, 0, 3, 1, 4)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal
+        )
         # [B, H, Q, D/H] -> [B, Q, D]
         return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
 
-    def weights(self, queries: Tensor, context: Tensor) -> Tensor:
+    def weights(self, queries: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         """The softmax weights [B, H, Q, N] with which `forward` mixes the context, not causal."""
         batch, length, width = queries.shape
         size = width // self.heads
         # [B, Q, D] -> [B, H, Q, D/H]; of the keys and values [B, N, 2D] the keys alone
         query = self.query(queries).view(batch, length, self.heads, size).transpose(1, 2)
         key = self.key_value(context)[..., :width].view(batch, -1, self.heads, size).transpose(1, 2)
-        return (query @ key.transpose(2, 3) / size**0.5).softmax(dim=3)
+        scores = query @ key.transpose(2, 3) / size**0.5
+        if mask is not None:
+            scores = scores + mask
+        return scores.softmax(dim=3)
+
+
+@contextmanager
+def recorded_weights(modules: Iterable[Attention]) -> Iterator[dict[Attention, Tensor]]:
+    """Softmax weights [B, H, Q, N] of the last call of each module within the block."""
+    weights: dict[Attention, Tensor] = {}
+
+    def record(
+        module: nn.Module, arguments: tuple[Tensor, ...], options: dict[str, Any], output: Tensor
+    ) -> None:
+        assert isinstance(module, Attention)
+        weights[module] = module.weights(arguments[0], arguments[1], options.get("mask"))
+
+    hooks = [module.register_forward_hook(record, with_kwargs=True) for module in modules]
+    try:
+        yield weights
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class FeedForward(nn.Sequential):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from helmsight.policies.explainable import (
 )
 from helmsight.policies.modules.birds_eye import Grid, grid_in_camera
 from helmsight.policies.modules.control_aided import build_attention
-from helmsight.policies.modules.transformer import Attention, DecoderBlock, EncoderBlock
+from helmsight.policies.modules.transformer import DecoderBlock, EncoderBlock, recorded_weights
 from helmsight.policies.parking.policy import ParkingPolicy
 
 
@@ -113,7 +112,7 @@ class ParkingExplanation:
         """
         fusion = [block.attention for block in self._fusion_blocks()]
         heads = [block.cross_attention for block in self._decoder_blocks()]
-        with _recorded([*fusion, *heads]) as weights:
+        with recorded_weights([*fusion, *heads]) as weights:
             state = self.tokens(batch)
             self.actions(state)
         count = state.tokens.shape[1]
@@ -178,20 +177,3 @@ class ParkingExplanation:
         decoded = self._policy._decode(self._gate(state.tokens).tokens, state.context)
         x, y, cos, sin = decoded.waypoints.unbind(dim=2)
         return torch.stack([5.0 * x, 5.0 * y, torch.atan2(sin, cos)], dim=2)
-
-
-@contextmanager
-def _recorded(modules: Iterable[Attention]) -> Iterator[dict[Attention, Tensor]]:
-    """Softmax weights [B, H, Q, N] of the last call of each module within the block."""
-    weights: dict[Attention, Tensor] = {}
-
-    def record(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(module, Attention)
-        weights[module] = module.weights(arguments[0], arguments[1])
-
-    hooks = [module.register_forward_hook(record) for module in modules]
-    try:
-        yield weights
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -16,6 +16,7 @@ from helmsight.training.dataset.reader import LeRobotDataset
 
 BIRDS_EYE_KEY = "observation.birds_eye"
 DEPTH_PREFIX = "observation.depth."
+TASK_INDEX_KEY = "task_index"
 Batch = dict[str, torch.Tensor]
 
 
@@ -27,6 +28,8 @@ class Windows:
     episode's end (or before its start) repeats the last (first) frame and is marked there. The
     other `keys` are taken at the window's own frame, without a time axis.
     frames: the frame cache; opened, and built where needed, if not given and a picture is wanted.
+    tasks: the instructions that `task_index` counts, where several data sets are read together; the
+    data set's own without.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Windows:
         episodes: Sequence[int],
         frame_stride: int = 1,
         frames: FrameCache | None = None,
+        tasks: Sequence[str] | None = None,
     ) -> None:
         self.dataset = dataset
         self.window_offsets = {
@@ -53,6 +57,9 @@ class Windows:
         if frames is None and pictures:
             frames = open_frame_cache(dataset, frame_stride)
         self._frames = frames
+        self._task_of: NDArray[np.int64] | None = None
+        if tasks is not None:
+            self._task_of = np.array([tasks.index(task) for task in dataset.tasks], np.int64)
         self._frame, self._first, self._last = self._positions(episodes, frame_stride)
 
     def _check_offsets(self, frame_stride: int) -> None:
@@ -93,13 +100,16 @@ class Windows:
 
         Pictures uint8 [B, H, W, 3]; columns [B, n] or [B], with offsets [B, J, n] or [B, J] and
         `<key>_is_pad` bool [B, J]; depth grids int32 [B, rows, columns] in millimetres;
-        `observation.birds_eye` uint8 class ids [B, H, W].
+        `observation.birds_eye` uint8 class ids [B, H, W]; `task_index` int64 [B].
         """
         chosen = np.asarray(positions, np.int64)
         batch: Batch = {}
         for key in self._column_keys:
             frames, is_pad = self._frames_of(key, chosen)
-            batch[key] = _column_tensor(key, self.dataset.columns(key)[frames], frames.ndim)
+            values = self.dataset.columns(key)[frames]
+            if key == TASK_INDEX_KEY and self._task_of is not None:
+                values = self._task_of[values]
+            batch[key] = _column_tensor(key, values, frames.ndim)
             if is_pad is not None:
                 batch[f"{key}_is_pad"] = torch.from_numpy(is_pad)
         batch.update(self._video_tensors(chosen))

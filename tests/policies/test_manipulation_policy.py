@@ -1,0 +1,215 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from helmsight.policies.base import config_from_dict, load_policy
+from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPolicyConfig
+from helmsight.policies.modules import instruction_encoder
+from tests.policies.manipulation_batches import (
+    CHUNK,
+    ENTRIES,
+    INSTRUCTIONS,
+    STATISTICS,
+    TRUNK,
+    VISION,
+    WORDS,
+    arm,
+    embedding,
+    tiny_batch,
+    tiny_config,
+    tiny_observation,
+    tiny_policy,
+)
+
+PLAIN = {
+    "vision": dataclasses.replace(VISION, film=False, aggregation_tokens=0),
+    "trunk": dataclasses.replace(TRUNK, routed=False, mask="causal"),
+}
+
+
+def test_a_chunk_lies_within_the_actions_range():
+    policy = tiny_policy()
+    with torch.no_grad():
+        policy.read_out[-1].bias.fill_(100.0)
+    chunk = policy.predict_action_chunk(policy.to_batch(tiny_observation()))
+    assert chunk.shape == (1, CHUNK, ENTRIES)
+    assert (chunk == 1.0).all()
+
+
+def test_it_learns_one_batch_by_heart():
+    torch.manual_seed(0)
+    policy = tiny_policy(state_noise=0.0, instruction_noise=0.0).train()
+    batch = tiny_batch(4)
+    optimizer = torch.optim.Adam(policy.parameters(), 5e-3)
+    losses = []
+    for _ in range(120):
+        loss, parts = policy(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(parts["action"].item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_every_parameter_learns():
+    policy = tiny_policy().train()
+    loss, parts = policy(tiny_batch())
+    loss.backward()
+    assert set(parts) == {"action", "attention"}
+    assert all(parameter.grad is not None for parameter in policy.parameters())
+
+
+def test_the_attention_of_a_share_of_the_batch_has_a_target():
+    some = tiny_policy("expected_action", attention_share=0.3)
+    whole = tiny_policy("expected_action", attention_share=1.0)
+    batch = tiny_batch(3)
+    first = {key: value[:1] for key, value in batch.items()}
+    expected = whole(first)[1]["attention"]
+    assert torch.allclose(some(batch)[1]["attention"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [PLAIN, {"trunk": dataclasses.replace(TRUNK, mask="bidirectional")}],
+    ids=["plain", "bidirectional"],
+)
+def test_its_parts_can_be_switched_off(changes):
+    policy = tiny_policy("none", **changes).train()
+    loss, parts = policy(tiny_batch())
+    loss.backward()
+    assert set(parts) == {"action"}
+    assert torch.isfinite(loss)
+    observation = policy.eval().to_batch(tiny_observation())
+    assert policy.predict_action_chunk(observation).shape == (1, CHUNK, ENTRIES)
+
+
+def test_steps_beyond_an_episodes_end_do_not_count():
+    policy = tiny_policy("none", state_noise=0.0, instruction_noise=0.0)
+    batch = tiny_batch()
+    batch["action_is_pad"][:, 2:] = True
+    before = policy(batch)[0]
+    batch["action"][:, 2:] += 5.0
+    assert torch.equal(policy(batch)[0], before)
+
+
+def test_a_saved_policy_follows_its_instructions_to_the_bit_without_a_language_model(
+    tmp_path, monkeypatch
+):
+    policy = tiny_policy()
+    policy.save(tmp_path)
+    monkeypatch.setattr(instruction_encoder, "_installed", None)
+    loaded = load_policy(tmp_path)
+    observation = tiny_observation(INSTRUCTIONS[1])
+    first = policy.predict_action_chunk(policy.to_batch(observation))
+    assert torch.equal(first, loaded.predict_action_chunk(loaded.to_batch(observation)))
+
+
+def test_weights_are_loaded_strictly(tmp_path):
+    tiny_policy().save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["config"]["trunk"]["layers"] = 5
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"missing tensor trunk\.layers\.4"):
+        load_policy(tmp_path)
+
+
+def test_sentences_and_task_indices_ask_for_the_same():
+    policy = tiny_policy()
+    batch = tiny_batch(2)
+    by_index = policy.predict_action_chunk({**batch, "task": list(INSTRUCTIONS)})
+    sentences = {key: value for key, value in batch.items() if key != "task_index"}
+    by_sentence = policy.predict_action_chunk({**sentences, "task": list(INSTRUCTIONS)})
+    assert torch.equal(by_index, by_sentence)
+    del batch["action"]
+    assert torch.equal(policy.condition(batch), policy.condition({"task": list(INSTRUCTIONS)}))
+
+
+def test_an_unknown_instruction_is_read_by_the_language_model(monkeypatch):
+    asked = []
+
+    def embed(instructions):
+        asked.extend(instructions)
+        return torch.tensor([embedding(instruction) for instruction in instructions])
+
+    monkeypatch.setattr("helmsight.policies.manipulation.policy.encode_instructions", embed)
+    policy = tiny_policy()
+    policy.predict_action_chunk(policy.to_batch(tiny_observation("fetch the milk")))
+    assert asked == ["fetch the milk"]
+
+
+def test_an_observation_without_an_instruction_names_the_missing_key():
+    policy = tiny_policy()
+    observation = {key: value for key, value in tiny_observation().items() if key != "task"}
+    with pytest.raises(KeyError, match="the observation lacks 'task'"):
+        policy.to_batch(observation)
+    with pytest.raises(ValueError, match="'task' must be a sentence, got ' '"):
+        policy.to_batch({**observation, "task": " "})
+
+
+def test_a_batch_of_observations_becomes_a_list_of_sentences():
+    policy = tiny_policy()
+    one, two = tiny_observation(seed=1), tiny_observation(INSTRUCTIONS[1], seed=2)
+    stacked = {key: np.stack([one[key], two[key]]) for key in policy.observation_keys()}
+    batch = policy.to_batch(stacked, single=False)
+    assert batch["task"] == list(INSTRUCTIONS)
+    together = policy.predict_action_chunk(batch)
+    alone = policy.predict_action_chunk(policy.to_batch(two))
+    assert torch.allclose(together[1], alone[0], atol=1e-5)
+
+
+def test_noise_on_state_and_instruction_is_for_training_alone():
+    policy = tiny_policy()
+    batch = tiny_batch()
+    assert torch.equal(policy(batch)[1]["action"], policy(batch)[1]["action"])
+    policy.train()
+    assert not torch.equal(policy.condition(batch), policy.condition(batch))
+
+
+def test_it_predicts_as_stable_baselines_policies_do():
+    policy = tiny_policy()
+    action, _ = policy.predict(tiny_observation(), episode_start=np.array([True]))
+    assert action.shape == (ENTRIES,)
+    assert not policy.needs_observation
+
+
+def test_diagnostics_show_the_attention_over_both_cameras():
+    policy = tiny_policy()
+    assert policy.diagnostics() == {}
+    policy.predict_action_chunk(policy.to_batch(tiny_observation()))
+    found = policy.diagnostics()
+    assert set(found) == {f"attention.{key}" for key in arm().image_keys}
+    assert all(picture.shape == (2, 2) for picture in found.values())
+    assert max(float(picture.max()) for picture in found.values()) == 1.0
+
+
+def test_a_default_policy_has_at_most_eight_million_parameters():
+    statistics = {**STATISTICS}
+    policy = ManipulationPolicy(ManipulationPolicyConfig(), arm(128), statistics)
+    assert sum(parameter.numel() for parameter in policy.parameters()) <= 8_000_000
+
+
+def test_a_robot_without_cameras_is_refused():
+    blind = dataclasses.replace(arm(), cameras=())
+    with pytest.raises(ValueError, match="needs an embodiment with cameras"):
+        ManipulationPolicy(tiny_config(), blind, STATISTICS)
+
+
+def test_entries_that_the_robot_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="axis_angle_entry is 6, but the state has the entries"):
+        tiny_policy(axis_angle_entry=6)
+    with pytest.raises(ValueError, match="unscaled_actions names entry 7, but the action has"):
+        tiny_policy(unscaled_actions=(7,))
+
+
+def test_a_configuration_from_plain_values_is_the_same():
+    config = tiny_config()
+    assert config_from_dict(ManipulationPolicyConfig, dataclasses.asdict(config)) == config
+    assert config.instruction_width == WORDS
+
+
+def test_a_decision_longer_than_the_chunk_is_refused():
+    with pytest.raises(ValueError, match=r"steps_per_decision must be 1 to chunk \(8\), got 9"):
+        ManipulationPolicyConfig(steps_per_decision=9)
