@@ -298,10 +298,10 @@ def _environment_options(values: Values) -> dict[str, Any]:
 
 
 def _collection(values: Values, folder: Path, episodes: int) -> Any:
-    from helmsight.training.collection.settings import CollectionSettings
+    from helmsight.training.collection.parking.settings import ParkingCollection
 
     options = _environment_options(values)
-    return CollectionSettings(out=folder, episodes=episodes, workers=0, **options)
+    return ParkingCollection(out=folder, episodes=episodes, workers=0, **options)
 
 
 def _policy(name: str, signal: str, embodiment: Any, statistics: Any) -> Any:

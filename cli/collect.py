@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
+
+if TYPE_CHECKING:
+    from helmsight.training.collection.settings import CollectionSettings
 
 
 def run(words: list[str]) -> int:
@@ -13,16 +17,31 @@ def run(words: list[str]) -> int:
     if values is None:
         return 0
     from helmsight.training.collection.collect import collect
-    from helmsight.training.collection.settings import CollectionSettings
 
-    for key in ("host", "port", "lot"):
-        values.pop(key)  # they stand in simulator_options
     values["out"] = Path(values["out"])
-    values["policy"] = Path(values["policy"]) if values["policy"] else None
-    summary = collect(CollectionSettings(**values))
+    summary = collect(_SETTINGS[values.pop("collection")](values))
     failures = sum(summary.failures.values())
     print(
         f"{summary.episodes} episodes, {summary.frames} frames in {values['out']} "
         f"({failures} failed attempts left out, {summary.episodes_per_hour:.0f} episodes/h)"
     )
     return 130 if summary.interrupted else 0
+
+
+def _parking(values: dict[str, Any]) -> CollectionSettings:
+    from helmsight.training.collection.parking.settings import ParkingCollection
+
+    for key in ("host", "port", "lot"):
+        values.pop(key)  # they stand in simulator_options
+    values["policy"] = Path(values["policy"]) if values["policy"] else None
+    return ParkingCollection(**values)
+
+
+def _libero(values: dict[str, Any]) -> CollectionSettings:
+    from helmsight.training.collection.libero.settings import LiberoCollection
+
+    values["tasks"] = None if values["tasks"] is None else tuple(values["tasks"])
+    return LiberoCollection(**values)
+
+
+_SETTINGS = {"parking": _parking, "libero": _libero}

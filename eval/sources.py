@@ -55,7 +55,7 @@ class CheckpointSource:
 
 @dataclass(frozen=True)
 class ExpertSource:
-    """The parking expert, which knows the whole lot: the upper bound of every policy."""
+    """The scripted expert, which knows the whole state: the upper bound of every policy."""
 
     def load(self, device: str) -> EvaluatedPolicy:
         from helmsight.eval.expert_policy import ExpertPolicy

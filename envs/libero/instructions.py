@@ -98,17 +98,12 @@ def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: i
     Raises ValueError where the scene does not allow the other task.
     """
     if said == ORIGINAL:
-        return Order(task.language, task_goal(task))
+        return task_order(task)
     if said == PARAPHRASED:
         return Order(paraphrase(task.language, episode), task_goal(task))
-    others = [other for other in suite_tasks(task.suite) if other.index != task.index]
-    if said != SWAPPED and said not in {other.language for other in others}:
+    if said != SWAPPED and said not in {other.language for other in _others(task)}:
         return Order(said, task_goal(task))
-    possible = {
-        other.language: Order(other.language, goal)
-        for other in sorted(others, key=lambda other: (other.index - task.index) % 100)
-        if (goal := task_goal(other)) != task_goal(task) and _arguments(goal) <= things
-    }
+    possible = {order.instruction: order for order in possible_orders(task, things)}
     if said == SWAPPED and possible:
         return next(iter(possible.values()))
     if said not in possible:
@@ -118,6 +113,25 @@ def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: i
             f"instructions are{names}"
         )
     return possible[said]
+
+
+def task_order(task: LiberoTask) -> Order:
+    """A task's own instruction and goal."""
+    return Order(task.language, task_goal(task))
+
+
+def possible_orders(task: LiberoTask, things: frozenset[str]) -> list[Order]:
+    """What other tasks of the suite ask for in a task's scene that holds `things`, the next
+    task's first."""
+    own = task_goal(task)
+    orders = [task_order(other) for other in _others(task)]
+    return [order for order in orders if order.goal != own and _arguments(order.goal) <= things]
+
+
+def _others(task: LiberoTask) -> list[LiberoTask]:
+    """The suite's other tasks, the next one first."""
+    others = [other for other in suite_tasks(task.suite) if other.index != task.index]
+    return sorted(others, key=lambda other: (other.index - task.index) % 100)
 
 
 def _arguments(goal: Goal) -> frozenset[str]:

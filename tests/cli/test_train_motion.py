@@ -8,14 +8,14 @@ from helmsight.eval.learned_motion import LearnedMotion, load_motion
 from helmsight.policies.base import config_from_dict
 from helmsight.policies.motion import MotionConfig
 from helmsight.training.collection.collect import collect
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.parking.settings import ParkingCollection
 
 
 @pytest.fixture(scope="module")
 def pictureless(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "sensors"
     options = {"cameras": "none", "depth": False, "birds_eye": False, "simulator": "kinematic"}
-    collect(CollectionSettings(out=out, episodes=2, workers=0, **options), show_progress=False)
+    collect(ParkingCollection(out=out, episodes=2, workers=0, **options), show_progress=False)
     return out
 
 

@@ -46,6 +46,6 @@ def test_a_folder_without_weights_is_refused_by_file(tmp_path):
         CheckpointSource(tmp_path / "policy").provenance()
 
 
-def test_the_expert_refuses_a_world_without_a_car():
-    with pytest.raises(ValueError, match="the expert drives a car; object has none"):
+def test_the_expert_refuses_a_world_without_a_car_or_an_arm():
+    with pytest.raises(ValueError, match="the parking car and LIBERO's arm; object has neither"):
         ExpertSource().load("cpu").bind(object())

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
-from helmsight.training.collection import CollectionSettings, collect
+from helmsight.training.collection import collect
+from helmsight.training.collection.parking.settings import ParkingCollection
 from helmsight.training.data import LeRobotTrainingData, train
 from helmsight.training.settings import TrainingSettings
 
 
 def record(out: Path, episodes: int) -> None:
-    settings = CollectionSettings(
+    settings = ParkingCollection(
         out=out, episodes=episodes, workers=0, simulator="kinematic", image_size=32
     )
     collect(settings, show_progress=False)

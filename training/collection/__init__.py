@@ -1,4 +1,4 @@
-"""Demonstrations by the expert: attempts, recorded in worker processes, committed in order."""
+"""Demonstrations by an expert: attempts, recorded in worker processes, committed in order."""
 
 from helmsight.training.collection.collect import CollectionSummary, collect
 from helmsight.training.collection.settings import CollectionSettings

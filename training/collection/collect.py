@@ -1,8 +1,9 @@
 """Collect demonstrations: workers carry out attempts, this process commits them in order.
 
-Attempt k of a round is a pure function of (seed, round, k), and attempts join the data set in the
-order of k: the data set is the same at any number of workers, and a collection that was stopped
-goes on where it stopped.
+What is recorded, the settings say (`CollectionSettings`). Attempt k of a round is a pure function
+of (settings, round, k), and attempts join the data set in the order of k, each as long as its group
+(a task, say) is not full: the data set is the same at any number of workers, and a collection that
+was stopped goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from helmsight.training.collection.attempt import draw_attempt
 from helmsight.training.collection.progress import CollectionDisplay
-from helmsight.training.collection.recording import collection_embodiment, parking_features
 from helmsight.training.collection.settings import CollectionSettings, remember
 from helmsight.training.collection.worker import AttemptResult, run_attempt, start_workers
 from helmsight.training.dataset.format import COLLECTION_LOG_PATH, INFO_PATH, Features
@@ -55,7 +54,7 @@ class CollectionSummary:
 
 
 def collect(settings: CollectionSettings, show_progress: bool = True) -> CollectionSummary:
-    """Collect until the data set holds `settings.episodes`; write `summary.json` into it.
+    """Collect until the data set holds `settings.quotas()`; write `summary.json` into it.
 
     A complete data set is left as it is. Ctrl-C ends the collection with every committed episode
     in the data set; the same settings go on from there.
@@ -64,21 +63,21 @@ def collect(settings: CollectionSettings, show_progress: bool = True) -> Collect
     committed is safe in each case.
     """
     fresh = not (settings.out / INFO_PATH).is_file()
-    if settings.policy is not None:
-        _check_policy(settings)
+    settings.check()
     remember(settings)
     with closing(_open_data_set(settings, fresh)) as writer:
         log = read_log(settings)
-        display = CollectionDisplay(settings.episodes, writer.num_episodes, show_progress)
-        if writer.num_episodes >= settings.episodes:
+        tally = Tally(settings.quotas(), log)
+        display = CollectionDisplay(tally.wanted, tally.present, show_progress)
+        if tally.is_complete:
             display.say(
-                f"{settings.out} already holds {writer.num_episodes} of {settings.episodes} "
+                f"{settings.out} already holds {writer.num_episodes} of {tally.wanted} "
                 "episodes: nothing to do."
             )
             return _summarise(writer, log, 0, 0.0, settings, interrupted=False)
         start, before = time.monotonic(), writer.num_episodes
         with display:
-            interrupted = _collect_missing(settings, writer, log, display)
+            interrupted = _collect_missing(settings, writer, log, tally, display)
         seconds = time.monotonic() - start
         new = writer.num_episodes - before
         summary = _summarise(writer, log, new, seconds, settings, interrupted)
@@ -86,10 +85,38 @@ def collect(settings: CollectionSettings, show_progress: bool = True) -> Collect
         (settings.out / SUMMARY_FILE).write_text(text + "\n")
         if interrupted:
             display.say(
-                f"Interrupted with {writer.num_episodes} of {settings.episodes} episodes in "
+                f"Interrupted with {writer.num_episodes} of {tally.wanted} episodes in "
                 f"{settings.out}. Run the same command again to go on."
             )
         return summary
+
+
+class Tally:
+    """How many episodes of each group the data set holds of those wanted."""
+
+    def __init__(self, quotas: dict[str, int], log: list[dict[str, Any]]) -> None:
+        self._quotas = quotas
+        lines = [line for line in log if line["failure"] is None]
+        self._counts = Counter(str(line.get("group", "")) for line in lines)
+
+    @property
+    def wanted(self) -> int:
+        return sum(self._quotas.values())
+
+    @property
+    def present(self) -> int:
+        """Episodes that count towards the quotas."""
+        return sum(min(self._counts[group], quota) for group, quota in self._quotas.items())
+
+    @property
+    def is_complete(self) -> bool:
+        return all(self.is_full(group) for group in self._quotas)
+
+    def is_full(self, group: str) -> bool:
+        return self._counts[group] >= self._quotas[group]
+
+    def add(self, group: str) -> None:
+        self._counts[group] += 1
 
 
 def read_log(settings: CollectionSettings) -> list[dict[str, Any]]:
@@ -99,17 +126,9 @@ def read_log(settings: CollectionSettings) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _check_policy(settings: CollectionSettings) -> None:
-    """Refuse an unfit policy here, where the error reaches the user whole."""
-    from helmsight.training.collection.policy_driver import PolicyDriver
-
-    assert settings.policy is not None
-    PolicyDriver(settings.policy, collection_embodiment(settings))
-
-
 def _open_data_set(settings: CollectionSettings, fresh: bool) -> DatasetWriter:
-    features = parking_features(settings)
-    embodiment = collection_embodiment(settings)
+    features = settings.features()
+    embodiment = settings.embodiment()
     if fresh:
         return DatasetWriter.create(settings.out, features, embodiment.rate_hz, embodiment)
     writer = DatasetWriter.open(settings.out)
@@ -130,6 +149,7 @@ def _collect_missing(
     settings: CollectionSettings,
     writer: DatasetWriter,
     log: list[dict[str, Any]],
+    tally: Tally,
     display: CollectionDisplay,
 ) -> bool:
     """Commit attempts until the data set is full; return whether Ctrl-C came first."""
@@ -137,18 +157,21 @@ def _collect_missing(
     executor = start_workers(settings, writer.staging_folder)
     interrupted, in_a_row = False, 0
     try:
-        for result in _results_in_order(settings, executor, max(done, default=-1) + 1):
+        for result in _results_in_order(settings, executor, max(done, default=-1) + 1, tally):
+            if tally.is_full(result.attempt.group):
+                continue  # begun before its group was full: as if it had not been
             line = {"round": settings.round, **result.attempt.log(), "failure": result.failure}
             if result.staged is None:
                 writer.log_attempt(line)
                 in_a_row += 1
             else:
-                line["length"] = result.staged.length
+                line |= {"length": result.staged.length, **result.log}
                 writer.commit(result.staged, line)
+                tally.add(result.attempt.group)
                 in_a_row = 0
             log.append(line)
-            display.update(writer.num_episodes, result.failure)
-            if writer.num_episodes >= settings.episodes:
+            display.update(tally.present, result.failure)
+            if tally.is_complete:
                 break
             if in_a_row >= _MANY_FAILURES:
                 raise RuntimeError(
@@ -169,17 +192,19 @@ def _collect_missing(
 
 
 def _results_in_order(
-    settings: CollectionSettings, executor: Executor, first: int
+    settings: CollectionSettings, executor: Executor, first: int, tally: Tally
 ) -> Iterator[AttemptResult]:
-    """Results of attempts `first`, `first` + 1, ... for ever."""
+    """Results of attempts `first`, `first` + 1, ... for ever, without those of full groups."""
     # In this process an attempt runs when it is submitted: none ahead.
     ahead = max(1, _AHEAD * settings.workers)
     waiting: deque[Future[AttemptResult]] = deque()
     number = first
     while True:
         while len(waiting) < ahead:
-            waiting.append(executor.submit(run_attempt, draw_attempt(settings, number)))
+            attempt = settings.draw_attempt(number)
             number += 1
+            if not tally.is_full(attempt.group):
+                waiting.append(executor.submit(run_attempt, attempt))
         yield waiting.popleft().result()
 
 

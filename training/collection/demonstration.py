@@ -1,131 +1,52 @@
-"""One attempt at a demonstration: what comes before the expert, then the expert, recorded."""
+"""What a collection is made of, whatever it records: attempts, and who carries them out."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from helmsight.envs.parking.env import ParkingEnvironment
-from helmsight.envs.parking.expert import ParkingExpert, PlanningFailure
-from helmsight.envs.parking.simulator import VehicleCommand
-from helmsight.envs.parking.vehicle import CONTROL_RATE_HZ
-from helmsight.training.collection.attempt import Attempt
-from helmsight.training.collection.policy_driver import PolicyDriver
-from helmsight.training.collection.recording import EpisodeRecorder
-from helmsight.training.dataset.format import Features
 
-# Of the 2 s that the car must hold still, as many frames as teach it to (1 s).
-HOLDING_FRAMES = CONTROL_RATE_HZ
+class Attempt(Protocol):
+    """One attempt at a demonstration, before anything is simulated; picklable.
+
+    number: counts the attempts of a round. group: which of the settings' quotas a demonstration
+    counts towards.
+    """
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def group(self) -> str: ...
+
+    def log(self) -> dict[str, Any]:
+        """The attempt's line in the data set's log, without its result.
+
+        It has `attempt`, its number; `mode`, "clean" where nothing disturbs the expert; and
+        `group`, unless that is empty.
+        """
 
 
-class Demonstration(NamedTuple):
-    """A successful attempt: its columns [T, ...] and the task in words."""
+@dataclass(frozen=True)
+class Demonstration:
+    """A successful attempt: its columns [T, ...], the task in words, what the log shall add."""
 
     columns: dict[str, NDArray[Any]]
     task: str
+    log: dict[str, Any] = field(default_factory=dict)
 
 
 class FailedAttempt(Exception):
     """An attempt that gives no demonstration; the message is `<phase>: <reason>`."""
 
 
-class Demonstrator:
-    """Carries out attempts in one environment, kept from attempt to attempt."""
+class Demonstrator(Protocol):
+    """Carries out attempts, one after the other, in a simulator of its own."""
 
-    def __init__(
-        self,
-        environment: ParkingEnvironment,
-        features: Features,
-        policy: PolicyDriver | None = None,
-    ) -> None:
-        self._environment = environment
-        self._features = features
-        self._policy = policy
-
-    def run(self, attempt: Attempt) -> Demonstration:
+    def run(self, attempt: Any) -> Demonstration:
         """Carry out one attempt. Raises FailedAttempt where it gives no demonstration."""
-        environment = self._environment
-        info = environment.restart(options={"scenario": attempt.scenario()})
-        expert = ParkingExpert(environment.scenario)
-        try:
-            if attempt.mode == "disturbed":
-                self._be_disturbed(attempt, expert)
-            elif attempt.mode == "handover":
-                self._roll_in(attempt)
-            expert.plan(environment.vehicle_state())
-            recorder = self._record_expert(attempt, expert)
-        except PlanningFailure:
-            raise FailedAttempt("expert: no plan") from None
-        return Demonstration(recorder.columns(), info["task"])
 
-    def _record_expert(self, attempt: Attempt, expert: ParkingExpert) -> EpisodeRecorder:
-        environment = self._environment
-        recorder = EpisodeRecorder(environment, self._features)
-        limit = round(attempt.expert_time_limit * CONTROL_RATE_HZ)
-        held = steps = 0
-        ended = False
-        info: dict[str, Any] = {}
-        while not ended:
-            if steps >= limit:
-                raise FailedAttempt("expert: TR")
-            state = environment.vehicle_state()
-            action = action_from_command(expert.act(state))
-            standing = expert.done(state)
-            if not standing and held >= HOLDING_FRAMES:
-                # Frames were left out already; what follows would not be 0.1 s later.
-                raise FailedAttempt("expert: moved after parking")
-            held = held + 1 if standing else 0
-            if held <= HOLDING_FRAMES:
-                recorder.record(action)
-            _, terminated, truncated, info = environment.advance(action)
-            ended, steps = terminated or truncated, steps + 1
-        outcome = info["episode_metrics"]["outcome"]
-        if outcome != "TSR":
-            raise FailedAttempt(f"expert: {outcome}")
-        return recorder
-
-    def _be_disturbed(self, attempt: Attempt, expert: ParkingExpert) -> None:
-        """The expert drives, unrecorded, until the disturbance pushes it off its way."""
-        environment = self._environment
-        command = expert.act(environment.vehicle_state())
-        for _ in range(round(attempt.handover_time * CONTROL_RATE_HZ)):
-            if expert.done(environment.vehicle_state()):
-                break
-            self._drive(command, "expert")
-            command = expert.act(environment.vehicle_state())
-        disturbance = attempt.disturbance
-        for period in range(disturbance.duration):
-            pushed = disturbance.command(period, command, environment.vehicle_state())
-            self._drive(pushed, "disturbance")
-
-    def _drive(self, command: VehicleCommand, phase: str) -> None:
-        _, terminated, truncated, info = self._environment.advance(action_from_command(command))
-        if terminated or truncated:
-            raise FailedAttempt(f"{phase}: {info['episode_metrics']['outcome']}")
-
-    def _roll_in(self, attempt: Attempt) -> None:
-        """The policy drives; where it fails before its time is up, it hands over shortly before.
-
-        An episode is a pure function of its commands, so the way there is driven once more.
-        """
-        if self._policy is None:
-            raise ValueError("a hand-over attempt needs a policy")
-        environment = self._environment
-        actions, outcome = self._policy.drive(
-            environment, round(attempt.handover_time * CONTROL_RATE_HZ)
-        )
-        if outcome is None:
-            return
-        if outcome == "TSR":
-            raise FailedAttempt("policy: TSR")
-        environment.restart(options={"scenario": environment.scenario})
-        kept = max(0, len(actions) - round(attempt.back_off * CONTROL_RATE_HZ))
-        for action in actions[:kept]:
-            environment.advance(action)
-
-
-def action_from_command(command: VehicleCommand) -> NDArray[np.float32]:
-    """The action vector [3] of a command."""
-    return np.array([command.acceleration, command.steer, float(command.reverse)], np.float32)
+    def close(self) -> None:
+        """Let go of the simulator."""

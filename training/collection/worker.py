@@ -8,19 +8,20 @@ import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from helmsight.training.collection.attempt import Attempt
+from helmsight.training.collection.demonstration import Attempt, FailedAttempt
 from helmsight.training.collection.settings import CollectionSettings
 from helmsight.training.dataset.staging import StagedEpisode
 
 
 class AttemptResult(NamedTuple):
-    """What an attempt gave: a staged episode, or why there is none."""
+    """What an attempt gave: a staged episode, or why there is none; what the log shall add."""
 
     attempt: Attempt
     staged: StagedEpisode | None
     failure: str | None
+    log: dict[str, Any]
 
 
 class CollectionWorker:
@@ -29,47 +30,32 @@ class CollectionWorker:
     def __init__(self, settings: CollectionSettings, staging_folder: Path) -> None:
         import cv2
 
-        from helmsight.envs.parking.env import ParkingEnvironment
-        from helmsight.training.collection.demonstration import Demonstrator
-        from helmsight.training.collection.policy_driver import PolicyDriver
-        from helmsight.training.collection.recording import collection_embodiment, parking_features
-
         # The workers are the parallelism; threads inside them only fight for the cores.
         cv2.setNumThreads(1)
         self._staging_folder = staging_folder
-        self._features = parking_features(settings)
-        self._environment = ParkingEnvironment(
-            cameras=settings.cameras,
-            image_size=settings.image_size,
-            depth=settings.depth,
-            simulator=settings.simulator,
-            simulator_options=settings.simulator_options,
-        )
-        policy = None
-        if settings.policy is not None:
-            policy = PolicyDriver(settings.policy, collection_embodiment(settings))
-        self._demonstrator = Demonstrator(self._environment, self._features, policy)
+        self._features = settings.features()
+        self._rate = settings.embodiment().rate_hz
+        self._demonstrator = settings.make_demonstrator()
 
     def run(self, attempt: Attempt) -> AttemptResult:
         """Carry out one attempt. OSError where the staging folder's disk is full."""
-        from helmsight.training.collection.demonstration import FailedAttempt
         from helmsight.training.dataset.staging import stage_episode
 
         try:
             demonstration = self._demonstrator.run(attempt)
         except FailedAttempt as failure:
-            return AttemptResult(attempt, None, str(failure))
+            return AttemptResult(attempt, None, str(failure), {})
         staged = stage_episode(
             self._staging_folder / f"attempt-{attempt.number:08d}",
             self._features,
-            self._environment.embodiment.rate_hz,
+            self._rate,
             demonstration.columns,
             demonstration.task,
         )
-        return AttemptResult(attempt, staged, None)
+        return AttemptResult(attempt, staged, None, demonstration.log)
 
     def close(self) -> None:
-        self._environment.close()
+        self._demonstrator.close()
 
 
 def start_workers(settings: CollectionSettings, staging_folder: Path) -> Executor:

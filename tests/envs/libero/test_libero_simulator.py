@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from libero_worlds import NEEDS_SCENES, actions
 
-from helmsight.envs.libero.simulator import LiberoState, _UpToDate
+from helmsight.envs.libero.simulator import LiberoSimulator, LiberoState, _UpToDate
 
 pytestmark = NEEDS_SCENES
 
@@ -132,3 +132,12 @@ def test_a_simulation_that_became_unstable_is_an_error(milk):
     milk.sim.data.qvel[0] = np.nan
     with pytest.raises(RuntimeError, match="unstable"):
         milk.step(np.zeros(7))
+
+
+def test_a_bowl_in_a_drawer_is_there_in_every_new_scene():
+    simulator, random = LiberoSimulator("libero_spatial", 4), np.random.default_rng(1)
+    for _ in range(3):
+        simulator.reset(random)
+        drawer = simulator.sim.data.get_site_xpos("wooden_cabinet_1_top_region")
+        bowl = simulator.object_positions()["akita_black_bowl_1"]
+        assert np.abs(bowl - drawer).max() < 0.08

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from helmsight.training.collection.attempt import draw_attempt
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.parking.attempt import draw_attempt
+from helmsight.training.collection.parking.settings import ParkingCollection
 
 
 def settings(**options):
-    return CollectionSettings(out=Path("unused"), episodes=1, **options)
+    return ParkingCollection(out=Path("unused"), episodes=1, **options)
 
 
 def test_an_attempt_depends_on_seed_round_and_number_alone():

@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from helmsight.training.collection import CollectionSettings, collect
-from helmsight.training.collection.demonstration import Demonstrator, FailedAttempt
+from helmsight.training.collection import collect
+from helmsight.training.collection.demonstration import FailedAttempt
+from helmsight.training.collection.parking.demonstrator import ParkingDemonstrator
+from helmsight.training.collection.parking.settings import ParkingCollection
 from helmsight.training.dataset.writer import DatasetWriter
 
 
 def settings(out, episodes=3, **options):
     defaults = {"workers": 0, "simulator": "kinematic", "image_size": 32}
-    return CollectionSettings(out=out, episodes=episodes, **{**defaults, **options})
+    return ParkingCollection(out=out, episodes=episodes, **{**defaults, **options})
 
 
 def run(*arguments, **options):
@@ -94,14 +96,14 @@ def test_a_second_round_of_other_settings_is_appended(tmp_path):
 
 
 def test_failed_attempts_are_counted_and_left_out(tmp_path, monkeypatch):
-    carry_out = Demonstrator.run
+    carry_out = ParkingDemonstrator.run
 
     def fail_sometimes(self, attempt):
         if attempt.number == 1:
             raise FailedAttempt("expert: CR")
         return carry_out(self, attempt)
 
-    monkeypatch.setattr(Demonstrator, "run", fail_sometimes)
+    monkeypatch.setattr(ParkingDemonstrator, "run", fail_sometimes)
     summary = run(tmp_path, episodes=2)
     assert (summary.episodes, summary.attempts) == (2, 3)
     assert summary.failures == {"expert: CR": 1}
@@ -112,7 +114,7 @@ def test_nothing_but_failures_ends_the_collection(tmp_path, monkeypatch):
     def fail(self, attempt):
         raise FailedAttempt("expert: no plan")
 
-    monkeypatch.setattr(Demonstrator, "run", fail)
+    monkeypatch.setattr(ParkingDemonstrator, "run", fail)
     with pytest.raises(RuntimeError, match="attempts in a row failed, the last with 'expert"):
         run(tmp_path)
 
@@ -140,11 +142,12 @@ def test_an_interrupted_collection_keeps_its_episodes_and_goes_on(
 COLLECT_IN_A_PROCESS = """
 import sys
 from pathlib import Path
-from helmsight.training.collection import CollectionSettings, collect
+from helmsight.training.collection import collect
+from helmsight.training.collection.parking.settings import ParkingCollection
 
 if __name__ == "__main__":
     collect(
-        CollectionSettings(
+        ParkingCollection(
             Path(sys.argv[1]), 3, workers=1, simulator="kinematic", image_size=32
         )
     )
@@ -197,7 +200,7 @@ def saved_policy(reference, sees, folder):
 
 def test_a_policy_without_cameras_rolls_in_without_an_image(reference, tmp_path, monkeypatch):
     from helmsight.envs.parking.env import ParkingEnvironment
-    from helmsight.training.collection.policy_driver import PolicyDriver
+    from helmsight.training.collection.parking.policy_driver import PolicyDriver
 
     rolling, rendered = [False], []
     drive, images = PolicyDriver.drive, ParkingEnvironment._images

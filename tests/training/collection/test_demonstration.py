@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from helmsight.envs.parking.env import ParkingEnvironment
-from helmsight.training.collection.attempt import draw_attempt
-from helmsight.training.collection.demonstration import Demonstrator, FailedAttempt
-from helmsight.training.collection.disturbance import Disturbance
-from helmsight.training.collection.policy_driver import PolicyDriver
-from helmsight.training.collection.recording import parking_features
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.demonstration import FailedAttempt
+from helmsight.training.collection.parking.attempt import draw_attempt
+from helmsight.training.collection.parking.demonstrator import ParkingDemonstrator
+from helmsight.training.collection.parking.disturbance import Disturbance
+from helmsight.training.collection.parking.policy_driver import PolicyDriver
+from helmsight.training.collection.parking.recording import parking_features
+from helmsight.training.collection.parking.settings import ParkingCollection
 
-SETTINGS = CollectionSettings(
+SETTINGS = ParkingCollection(
     Path("unused"), 1, cameras="none", birds_eye=False, simulator="kinematic"
 )
 FEATURES = parking_features(SETTINGS)
@@ -46,7 +47,7 @@ class _Recklessly(PolicyDriver):
 
 
 def test_replaying_a_clean_demonstration_visits_the_recorded_states(environment):
-    columns = Demonstrator(environment, FEATURES).run(CLEAN).columns
+    columns = ParkingDemonstrator(environment, FEATURES).run(CLEAN).columns
     environment.restart(options={"scenario": CLEAN.scenario()})
     for action, recorded, observed in zip(
         columns["action"], columns["simulator.state"], columns["observation.state"], strict=True
@@ -59,7 +60,7 @@ def test_replaying_a_clean_demonstration_visits_the_recorded_states(environment)
 
 
 def test_a_demonstration_ends_after_about_a_second_of_standing(environment):
-    columns = Demonstrator(environment, FEATURES).run(CLEAN).columns
+    columns = ParkingDemonstrator(environment, FEATURES).run(CLEAN).columns
     standing = np.abs(columns["simulator.state"][:, 3]) < 1e-4
     trailing = len(standing) - 1 - np.nonzero(~standing)[0][-1]
     assert trailing == 10
@@ -74,7 +75,7 @@ def test_only_the_correction_of_a_disturbance_is_recorded(environment):
         handover_time=2.0,
         disturbance=Disturbance(duration=10, steer=0.8, speed=0.8, swaps_gear=False),
     )
-    columns = Demonstrator(environment, FEATURES).run(attempt).columns
+    columns = ParkingDemonstrator(environment, FEATURES).run(attempt).columns
     assert np.linalg.norm(columns["simulator.state"][0, :2] - attempt.scenario().start[:2]) > 0.5
     environment.restart(options={"scenario": attempt.scenario()})
     start = environment.observe_state()["observation.state"]
@@ -84,7 +85,7 @@ def test_only_the_correction_of_a_disturbance_is_recorded(environment):
 def test_the_expert_takes_over_from_a_policy_where_it_stands(environment):
     policy = _Recklessly([0.1, 0.0, 0.0])
     attempt = dataclasses.replace(CLEAN, mode="handover", handover_time=1.5)
-    columns = Demonstrator(environment, FEATURES, policy).run(attempt).columns
+    columns = ParkingDemonstrator(environment, FEATURES, policy).run(attempt).columns
     assert len(policy.driven) == 15
     assert columns["simulator.state"][0, 3] > 0.2
 
@@ -98,7 +99,7 @@ def test_a_policy_that_crashes_hands_over_shortly_before(environment):
     box = dataclasses.replace(scenario.cars[0], pose=ahead)
     blocked = dataclasses.replace(scenario, cars=(*scenario.cars, box))
     environment.restart(options={"scenario": blocked})
-    demonstrator = Demonstrator(environment, FEATURES, policy)
+    demonstrator = ParkingDemonstrator(environment, FEATURES, policy)
     demonstrator._roll_in(attempt)
     assert environment.vehicle_state().speed > 0.5
     environment.advance(np.array([-1.0, 0.0, 0.0], np.float32))
@@ -114,12 +115,12 @@ def test_an_expert_without_a_plan_is_a_failed_attempt(environment, monkeypatch):
 
     monkeypatch.setattr(ParkingExpert, "plan", refuse)
     with pytest.raises(FailedAttempt, match="expert: no plan"):
-        Demonstrator(environment, FEATURES).run(CLEAN)
+        ParkingDemonstrator(environment, FEATURES).run(CLEAN)
 
 
 def test_an_expert_that_takes_too_long_is_a_failed_attempt(environment, monkeypatch):
-    from helmsight.training.collection.attempt import Attempt
+    from helmsight.training.collection.parking.attempt import ParkingAttempt
 
-    monkeypatch.setattr(Attempt, "expert_time_limit", 3.0)
+    monkeypatch.setattr(ParkingAttempt, "expert_time_limit", 3.0)
     with pytest.raises(FailedAttempt, match="expert: TR"):
-        Demonstrator(environment, FEATURES).run(CLEAN)
+        ParkingDemonstrator(environment, FEATURES).run(CLEAN)

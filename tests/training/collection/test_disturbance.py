@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
-from helmsight.training.collection.disturbance import sample_disturbance
+from helmsight.training.collection.parking.disturbance import sample_disturbance
 
 
 def state(speed):

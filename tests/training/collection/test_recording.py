@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from helmsight.training.collection.recording import block_depth, parking_features
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.parking.recording import block_depth, parking_features
+from helmsight.training.collection.parking.settings import ParkingCollection
 
 
 def test_depth_blocks_hold_the_nearest_millimetres_row_by_row():
@@ -36,7 +36,7 @@ def test_depth_that_does_not_divide_into_blocks_is_refused():
 
 def test_the_switches_choose_the_columns():
     def keys(**options):
-        return set(parking_features(CollectionSettings(Path("unused"), 1, **options)))
+        return set(parking_features(ParkingCollection(Path("unused"), 1, **options)))
 
     assert "observation.depth.rear" in keys()
     assert "observation.depth.rear" not in keys(depth=False)

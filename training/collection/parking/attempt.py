@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from helmsight.envs.parking.scenario import Scenario, make_scenario
-from helmsight.training.collection.disturbance import Disturbance, sample_disturbance
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.parking.disturbance import Disturbance, sample_disturbance
+from helmsight.training.collection.parking.settings import ParkingCollection
 
 LONGEST_ROLL_IN = 13.0
 """Later take-overs yield mostly standing still (seconds)."""
@@ -23,7 +23,7 @@ _EPISODE_LIMIT = 120.0
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ParkingAttempt:
     """One attempt at a demonstration.
 
     mode: "clean", "disturbed" or "handover". handover_time: when the policy hands over or the
@@ -38,6 +38,11 @@ class Attempt:
     handover_time: float
     back_off: float
     disturbance: Disturbance
+
+    @property
+    def group(self) -> str:
+        """All parking attempts count together."""
+        return ""
 
     def scenario(self) -> Scenario:
         """The training scenario with a limit that leaves time for what comes before the expert."""
@@ -61,7 +66,7 @@ class Attempt:
         }
 
 
-def draw_attempt(settings: CollectionSettings, number: int) -> Attempt:
+def draw_attempt(settings: ParkingCollection, number: int) -> ParkingAttempt:
     """Attempt `number` of a round: a pure function of (seed, round, number) and the shares."""
     key = (settings.round, number)
     random = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=key))
@@ -74,7 +79,7 @@ def draw_attempt(settings: CollectionSettings, number: int) -> Attempt:
         mode, window = "handover", LONGEST_ROLL_IN
     else:
         mode, window = ("disturbed" if disturbed else "clean"), DISTURBANCE_WINDOW
-    return Attempt(
+    return ParkingAttempt(
         number=number,
         family=family,
         approach=approach,

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from helmsight.envs.parking.birds_eye import SIZE
 from helmsight.envs.parking.env import ParkingEnvironment
-from helmsight.envs.parking.vehicle import parking_embodiment
-from helmsight.envs.spec import EmbodimentSpec
-from helmsight.training.collection.settings import CollectionSettings
+from helmsight.training.collection.parking.settings import ParkingCollection
 from helmsight.training.dataset.format import (
     BIRDS_EYE_GREY_STEP,
     Feature,
@@ -24,9 +22,9 @@ NOTHING_IN_RANGE = 65535
 SIMULATOR_STATE = ("x", "y", "yaw", "speed", "steering_angle")
 
 
-def parking_features(settings: CollectionSettings) -> Features:
+def parking_features(settings: ParkingCollection) -> Features:
     """The data set's features for the settings."""
-    embodiment = collection_embodiment(settings)
+    embodiment = settings.embodiment()
     features = embodiment_features(embodiment)
     if settings.depth:
         for key in embodiment.depth_keys:
@@ -38,11 +36,6 @@ def parking_features(settings: CollectionSettings) -> Features:
     features["next.done"] = _feature("bool", [1])
     features["next.success"] = _feature("bool", [1])
     return features
-
-
-def collection_embodiment(settings: CollectionSettings) -> EmbodimentSpec:
-    """The robot that a collection records."""
-    return parking_embodiment(settings.cameras, settings.image_size)
 
 
 def block_depth(depth: NDArray[np.float32]) -> NDArray[np.uint16]:

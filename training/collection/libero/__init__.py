@@ -1,0 +1,1 @@
+"""LIBERO demonstrations: what an attempt does, and how it is recorded."""

@@ -1,0 +1,28 @@
+"""The columns of a LIBERO data set."""
+
+from __future__ import annotations
+
+from helmsight.envs.libero.tasks import suite_tasks
+from helmsight.training.collection.libero.settings import LiberoCollection
+from helmsight.training.dataset.format import Features, embodiment_features
+
+
+def libero_features(settings: LiberoCollection) -> Features:
+    """The data set's features for the settings.
+
+    `simulator.state` is the physics' state (time, positions, velocities) in a suite whose tasks
+    all have one of the same size; elsewhere (libero_10) there is no such column.
+    """
+    features = embodiment_features(settings.embodiment())
+    size = physics_size(settings.suite)
+    if size is not None:
+        features["simulator.state"] = {"dtype": "float64", "shape": [size], "names": None}
+    features["next.done"] = {"dtype": "bool", "shape": [1], "names": None}
+    features["next.success"] = {"dtype": "bool", "shape": [1], "names": None}
+    return features
+
+
+def physics_size(suite: str) -> int | None:
+    """Numbers in the physics' state of a suite's tasks, or None where they differ."""
+    sizes = {task.initial_states().shape[1] for task in suite_tasks(suite)}
+    return sizes.pop() if len(sizes) == 1 else None

@@ -1,0 +1,1 @@
+"""Parking demonstrations: what an attempt does, and how it is recorded."""
