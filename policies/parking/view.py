@@ -80,10 +80,7 @@ class LabelView(nn.Module):
 
     def forward(self, label: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
         """label [B, S, S] of class ids, target [B, 3], state tokens [B, T, D]."""
-        fine = coarse_label(label, 2 * self.size * self.fold)
-        classes = functional.one_hot(fine, SEMANTIC_CLASSES).permute(0, 3, 1, 2).float()
-        # [B, 3, 128, 128] -> [B, 3, 64, 64]: shares of 2 x 2 cells say where in a cell an edge is
-        shares = functional.avg_pool2d(classes, 2)
+        shares = class_shares(coarse_label(label, 2 * self.size * self.fold))  # [B, 3, 64, 64]
         folded = functional.pixel_unshuffle(shares, self.fold)  # [B, 3 * fold^2, G, G]
         tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
         return Seen(tokens, grid, None)
@@ -146,6 +143,20 @@ class BirdsEyeEncoder(nn.Module):
         )
         channels = torch.stack([torch.tanh(along / 5.0), torch.tanh(across / 5.0), inside], dim=1)
         return channels.unflatten(2, (config.grid.size, config.grid.size))
+
+
+def class_shares(fine: Tensor) -> Tensor:
+    """Share of each class in blocks of 2 x 2 cells: ids [B, 2 S, 2 S] -> [B, 3, S, S].
+
+    Shares say where in a block an edge is. Sums of bytes: much faster than one-hot floats.
+    """
+    shares = []
+    for index in range(1, SEMANTIC_CLASSES):
+        member = (fine == index).to(torch.uint8)
+        columns = member[:, :, 0::2] + member[:, :, 1::2]
+        shares.append((columns[:, 0::2] + columns[:, 1::2]).float() / 4.0)
+    background = 1.0 - torch.stack(shares).sum(dim=0)
+    return torch.stack([background, *shares], dim=1)
 
 
 def coarse_label(label: Tensor, size: int = SEMANTIC_SIZE) -> Tensor:

@@ -28,7 +28,7 @@ from helmsight.policies.parking.config import (
 )
 from helmsight.policies.parking.labels import ParkingLabels
 from helmsight.policies.parking.losses import SEMANTIC_WEIGHTS, consistency_loss
-from helmsight.policies.parking.view import coarse_label
+from helmsight.policies.parking.view import class_shares, coarse_label
 
 
 def trained_a_little(policy: ParkingPolicy, batch: dict[str, Tensor], steps: int) -> list[float]:
@@ -173,6 +173,13 @@ def test_the_target_speed_is_that_of_the_frame_it_is_asked_for() -> None:
     assert policy.window_offsets()["simulator.state"] == [0, SPEED_OFFSET, *WAYPOINT_OFFSETS]
     states = [(0.0, 0.0, 0.0, float(index), 0.0) for index in range(6)]
     assert labels_of(states, policy).speed[0, 0].item() == 0.5  # in units of 2 m/s
+
+
+def test_class_shares_are_the_pooled_one_hot_classes() -> None:
+    fine = torch.randint(0, 3, (2, 16, 16), generator=torch.Generator().manual_seed(0))
+    one_hot = torch.nn.functional.one_hot(fine, 3).permute(0, 3, 1, 2).float()
+    expected = torch.nn.functional.avg_pool2d(one_hot, 2)
+    torch.testing.assert_close(class_shares(fine), expected)
 
 
 def test_the_coarse_label_takes_the_cell_at_the_same_place() -> None:
