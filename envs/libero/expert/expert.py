@@ -53,12 +53,27 @@ class LiberoExpert:
         self.succeeded = False
         self.finished = False
         self._arm: Arm | None = None
+        self._predicate: Predicate | None = None
         self._motion: Generator[NDArray[np.float32], None, None] | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether the hand moves through free space now, where a push would do no harm."""
         return self._arm is not None and self._arm.free
+
+    def focus(self) -> NDArray[np.float32]:
+        """Where the thing is that the expert deals with now, and where it is to go: [6].
+
+        Two positions in the world frame, m: of the present predicate's subject, and of its place,
+        which is the subject again where it goes nowhere (a door, a knob). A label for learning
+        where to look. Raises RuntimeError before the first `act`.
+        """
+        if self._arm is None or self._predicate is None:
+            raise RuntimeError("call act first: before it the expert deals with nothing")
+        scene, subject = self._arm.scene, self._predicate.subject
+        place = self._predicate.place or subject
+        positions = [scene.position_of_any(name) for name in (subject, place)]
+        return np.concatenate(positions).astype(np.float32)
 
     def act(self, simulator: LiberoSimulator) -> NDArray[np.float32]:
         """The action [7] of the next control step; holds still when finished."""
@@ -73,6 +88,8 @@ class LiberoExpert:
         scene = arm.scene
         for _ in range(_ROUNDS):
             for predicate in scene.goal:
+                if not scene.holds(predicate) or self._predicate is None:
+                    self._predicate = predicate
                 # Not on to the next before this one holds: a drawer is not closed without its bowl.
                 for _ in range(_TRIES):
                     if self.succeeded or scene.holds(predicate):

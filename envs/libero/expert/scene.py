@@ -75,6 +75,10 @@ class Scene:
         """[3], origin of an object or fixture."""
         return np.array(self._data.xpos[self._environment.obj_body_id[name]])
 
+    def position_of_any(self, name: str) -> Floats:
+        """[3], origin of an object or fixture, or the centre of a region."""
+        return self.region(name)[0] if self.is_region(name) else self.position(name)
+
     def rotation(self, name: str) -> Floats:
         """[3, 3], an object's or fixture's axes."""
         return np.array(self._data.xmat[self._environment.obj_body_id[name]]).reshape(3, 3)

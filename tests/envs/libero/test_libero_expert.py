@@ -1,6 +1,7 @@
 """The expert in the benchmark's own scenes."""
 
 import numpy as np
+import pytest
 from libero_worlds import NEEDS_SCENES
 
 from helmsight.envs.libero.expert import LiberoExpert
@@ -46,6 +47,19 @@ def test_the_expert_follows_another_goal_in_the_same_scene_from_another_start(mi
     assert expert.finished
     basket, butter = (milk.object_positions()[name] for name in ("basket_1", "butter_1"))
     assert np.linalg.norm((basket - butter)[:2]) < 0.07
+
+
+def test_its_focus_is_on_the_thing_and_where_it_goes(milk):
+    milk.goal = (("in", "milk_1", "basket_1_contain_region"),)
+    milk.reset(np.random.default_rng(6))
+    expert = LiberoExpert()
+    with pytest.raises(RuntimeError, match="call act first"):
+        expert.focus()
+    expert.act(milk)
+    thing, place = expert.focus().reshape(2, 3)  # [6] -> [2, 3]
+    assert np.allclose(thing, milk.object_positions()["milk_1"], atol=1e-6)
+    basket = milk.object_positions()["basket_1"]
+    assert np.linalg.norm((place - basket)[:2]) < 0.02 and 0.0 < place[2] - basket[2] < 0.15
 
 
 def test_the_same_scene_gives_the_same_actions(milk):

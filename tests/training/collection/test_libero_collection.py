@@ -108,7 +108,7 @@ def test_an_attempt_gives_the_same_whatever_came_before_it(blind):
     alone = blind.run(second).columns
     blind.run(first)
     again = blind.run(second).columns
-    for key in ("action", "observation.state", "simulator.state"):
+    for key in ("action", "observation.state", "simulator.focus", "simulator.state"):
         assert np.array_equal(alone[key], again[key]), key
 
 

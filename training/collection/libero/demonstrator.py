@@ -78,6 +78,7 @@ class LiberoDemonstrator:
         columns: dict[str, NDArray[Any]] = {
             "observation.state": np.stack(frames.observed),
             "action": np.stack(frames.actions),
+            "simulator.focus": np.stack(frames.focus),
             "simulator.state": np.stack([state.physics for state in frames.states]),
             "next.done": np.arange(count) == count - 1,
             "next.success": np.arange(count) == count - 1,
@@ -113,10 +114,17 @@ class _Frames:
         self.actions: list[NDArray[np.float32]] = []
         self.observed: list[NDArray[np.float32]] = []
         self.states: list[LiberoState] = []
+        self.focus: list[NDArray[np.float32]] = []
 
-    def add(self, simulator: LiberoSimulator, action: NDArray[np.float32]) -> None:
+    def add(
+        self,
+        simulator: LiberoSimulator,
+        action: NDArray[np.float32],
+        focus: NDArray[np.float32],
+    ) -> None:
         self.observed.append(state_vector(simulator))
         self.states.append(simulator.state())
+        self.focus.append(focus)
         self.actions.append(action)
 
     def clear(self) -> None:
@@ -139,7 +147,7 @@ def _roll_out(
         action = expert.act(simulator)
         if expert.finished:
             break
-        frames.add(simulator, action)
+        frames.add(simulator, action, expert.focus())
         simulator.step(hand.disturbed(step, action, expert.is_free))
         if hand.pushed_now:
             frames.clear()

@@ -10,10 +10,16 @@ from helmsight.training.dataset.format import Features, embodiment_features
 def libero_features(settings: LiberoCollection) -> Features:
     """The data set's features for the settings.
 
+    `simulator.focus` is where the thing is that the expert deals with, and where it is to go.
     `simulator.state` is the physics' state (time, positions, velocities) in a suite whose tasks
     all have one of the same size; elsewhere (libero_10) there is no such column.
     """
     features = embodiment_features(settings.embodiment())
+    features["simulator.focus"] = {
+        "dtype": "float32",
+        "shape": [6],
+        "names": [f"{what}_{axis}" for what in ("thing", "place") for axis in "xyz"],
+    }
     size = physics_size(settings.suite)
     if size is not None:
         features["simulator.state"] = {"dtype": "float64", "shape": [size], "names": None}
