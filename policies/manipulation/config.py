@@ -14,6 +14,7 @@ class ManipulationLossWeights:
     """Weight of each part of the loss."""
 
     action: float = 1.0
+    focus: float = 1.0
     attention: float = 0.1
 
 
@@ -25,6 +26,9 @@ class ManipulationPolicyConfig:
     axis_angle_entry: the first of the three entries of the state that are an orientation as axis
     times angle; None for a state without. unscaled_actions: entries of the action, the gripper's
     say, that are learned as they are; the others are scaled by their quantiles.
+    focus: learn where the thing is that the instruction is about, and where it goes, and let the
+    decision read it. Needs a data set that says so (`simulator.focus`), and a state that begins
+    with the hand's position.
     state_noise: standard deviation of the noise on the standardised state in training; a clone that
     trusts its own position to the millimetre replays a demonstration instead of looking.
     attention_share: of a batch, whose attention has a target in a step; a target costs another pass
@@ -38,6 +42,7 @@ class ManipulationPolicyConfig:
     axis_angle_entry: int | None = 3
     unscaled_actions: tuple[int, ...] = (6,)
     instruction_width: int = 384
+    focus: bool = False
     state_noise: float = 0.05
     instruction_noise: float = 0.4
     attention_share: float = 0.25

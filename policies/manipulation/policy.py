@@ -21,6 +21,7 @@ from helmsight.policies.manipulation.config import ManipulationPolicyConfig
 from helmsight.policies.modules.axis_angle import rotation_columns
 from helmsight.policies.modules.control_aided import ActionOutputs, Gated, build_attention
 from helmsight.policies.modules.film_vision import FilmVisionTransformer, patch_grid
+from helmsight.policies.modules.focus_head import FocusHead, focus_label
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.policies.modules.instruction_table import InstructionTable
 from helmsight.policies.modules.normaliser import QuantileScaler, Standardiser
@@ -31,6 +32,9 @@ STATE_KEY = "observation.state"
 TASK_INDEX_KEY = "task_index"
 # Where the statistics keep the embedding of each instruction of the training data.
 INSTRUCTIONS = "instruction_embeddings"
+# Positions of the thing that the demonstrator dealt with and of where it goes; of the hand.
+FOCUS_KEY = "simulator.focus"
+HAND_POSITION = slice(0, 3)
 CONTEXT_TOKENS = 2  # proprioception and language
 
 
@@ -73,7 +77,9 @@ class ManipulationPolicy(Policy):
         self.language_projection = nn.Linear(config.instruction_width, width)
         self.context_embedding = nn.Parameter(0.3 * torch.randn(CONTEXT_TOKENS, width))
         self.slot_embedding = nn.Parameter(0.5 * torch.randn(config.chunk, width))
-        self.trunk = RoutedTrunk(config.trunk, tokens, CONTEXT_TOKENS, config.chunk)
+        self.focus = FocusHead(width, tokens, CONTEXT_TOKENS) if config.focus else None
+        beside = CONTEXT_TOKENS + (self.focus is not None)
+        self.trunk = RoutedTrunk(config.trunk, tokens, beside, config.chunk)
         self.read_out = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, entries))
         self.action_scale = QuantileScaler(
             statistics["action"], embodiment.action, config.unscaled_actions
@@ -101,7 +107,8 @@ class ManipulationPolicy(Policy):
         return [*self.embodiment.image_keys, STATE_KEY, TASK_KEY]
 
     def input_keys(self) -> list[str]:
-        return [*self.embodiment.image_keys, STATE_KEY, TASK_INDEX_KEY, "action"]
+        keys = [*self.embodiment.image_keys, STATE_KEY, TASK_INDEX_KEY, "action"]
+        return [*keys, FOCUS_KEY] if self.focus is not None else keys
 
     def window_offsets(self) -> dict[str, list[int]]:
         return {"action": list(range(self.config.chunk))}
@@ -159,6 +166,9 @@ class ManipulationPolicy(Policy):
         Places join the tokens here: a normalisation follows, which would undo the scale by which
         control-aided attention gates them, if the places did not keep theirs.
         """
+        if self.focus is not None:
+            found = self.focus.as_token(self.focus(tokens, context))
+            context = torch.cat([context, found], dim=1)  # [B, 3, D]
         slots = self.slot_embedding.expand(tokens.shape[0], -1, -1)  # [K, D] -> [B, K, D]
         chunk: Tensor = self.read_out(self.trunk(tokens + self.vision_embedding, context, slots))
         return chunk
@@ -177,6 +187,10 @@ class ManipulationPolicy(Policy):
         gated: Gated = self.attention(seen.tokens)
         error = _imitation_error(self.decode(gated.tokens, seen.context), target, valid)
         parts = {"action": error.mean()}
+        if self.focus is not None:
+            wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
+            found = self.focus(gated.tokens, seen.context)
+            parts["focus"] = (found - wanted).abs().mean()
         if self.config.attention.signal != "none":
             parts["attention"] = self._attention_loss(seen, gated, target, valid)
         weights = self.config.loss

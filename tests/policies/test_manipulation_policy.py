@@ -62,6 +62,29 @@ def test_every_parameter_learns():
     assert all(parameter.grad is not None for parameter in policy.parameters())
 
 
+def test_it_learns_where_the_thing_is_and_decides_by_it():
+    policy = tiny_policy(focus=True, state_noise=0.0, instruction_noise=0.0).train()
+    batch = tiny_batch(4)
+    assert "simulator.focus" in policy.input_keys()
+    batch["simulator.focus"] = torch.rand(4, 6, generator=torch.Generator().manual_seed(1))
+    loss, first = policy(batch)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in policy.parameters())
+    optimizer = torch.optim.Adam(policy.parameters(), 5e-3)
+    for _ in range(60):
+        loss, parts = policy(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert parts["focus"].item() < 0.2 * first["focus"].item()
+    policy.eval()
+    before = policy.predict_action_chunk(policy.to_batch(tiny_observation()))
+    with torch.no_grad():
+        policy.focus.positions[-1].bias.add_(2.0)
+    after = policy.predict_action_chunk(policy.to_batch(tiny_observation()))
+    assert (after - before).abs().max() > 1e-3
+
+
 def test_the_attention_of_a_share_of_the_batch_has_a_target():
     some = tiny_policy("expected_action", attention_share=0.3)
     whole = tiny_policy("expected_action", attention_share=1.0)
