@@ -1,6 +1,7 @@
 """Starting a server; the protocol server stands in for CARLA's own script."""
 
 import socket
+import time
 import sys
 
 import pytest
@@ -54,14 +55,25 @@ def test_docker_gets_the_port_and_the_tested_version(tmp_path, monkeypatch):
     assert "carlasim/carla:0.9.16" in command and "-carla-rpc-port=2100" in command
 
 
+def ends_within(seconds, port):
+    """Whether nobody answers on a port any more before the time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_server_is_waited_for_and_ended_with_its_children(tmp_path):
     pytest.importorskip("carla", reason="needs the client library: pip install carla==0.9.16")
     port = free_port()
     server = LaunchedServer(server_command(script(tmp_path, FAKE), port), port, 60.0)
     socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
     server.close()
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+    assert ends_within(20.0, port)  # the children have their signal; a busy machine takes its time
 
 
 def test_a_server_that_ends_before_it_answers_is_an_error(tmp_path):
