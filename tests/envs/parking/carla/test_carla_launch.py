@@ -1,8 +1,8 @@
 """Starting a server; the protocol server stands in for CARLA's own script."""
 
 import socket
-import time
 import sys
+import time
 
 import pytest
 
