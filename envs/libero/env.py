@@ -9,12 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from helmsight.envs.deferred_images import (
+    DeferredImageEnvironment,
+    Observation,
+    check_choice,
+    float32,
+)
 from helmsight.envs.libero.embodiment import (
     ACTION,
     IMAGE_SIZE,
@@ -30,7 +35,6 @@ from helmsight.envs.libero.tasks import INITIAL_STATES, LiberoTask, find_task, s
 
 PROTOCOLS = ("official", "fresh")
 SPLITS = ("train", "val", "test")
-Observation = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class LiberoEpisode:
         return self.task.index * INITIAL_STATES + self.index
 
 
-class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
+class LiberoEnvironment(DeferredImageEnvironment):
     """One LIBERO episode after another; each is a pure function of its number.
 
     suite: a name in `helmsight.envs.libero.tasks.SUITES`. task: an index of one task, whose
@@ -94,43 +98,25 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         arm_noise: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
+        super().__init__()
         self._tasks = suite_tasks(suite) if task is None else (find_task(suite, task),)
         require_assets()
-        _check_choice("protocol", protocol, PROTOCOLS)
-        _check_choice("split", split, SPLITS)
-        _check_choice("render", render, QUALITIES)
-        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        check_choice("protocol", protocol, PROTOCOLS)
+        check_choice("split", split, SPLITS)
+        check_choice("render", render, QUALITIES)
+        check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.suite, self.protocol, self.split = suite, protocol, split
         self.quality, self.instruction = render, instruction
         self.blank_cameras, self.arm_noise = blank_cameras, arm_noise
         self.render_mode = render_mode
         self.embodiment = libero_embodiment(suite, image_size)
-        self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
+        self.action_space = spaces.Box(float32(ACTION.low), float32(ACTION.high))
         self.observation_space: spaces.Dict = self._make_observation_space()  # type: ignore[assignment]
         self._simulator: LiberoSimulator | None = None
         self._renderer: CameraRenderer | None = None
         self._episode: LiberoEpisode | None = None
-        self._upcoming: list[int] = []
-        self._ended = True
 
-    # ---- Gymnasium ----
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; returns its first observation and info.
-
-        Raises ValueError for an unknown option or an episode that there is not.
-        """
-        info = self.restart(seed=seed, options=options)
-        return self.observe(), info
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """`advance`, then `observe`."""
-        reward, terminated, truncated, info = self.advance(action)
-        return self.observe(), reward, terminated, truncated, info
+    # ---- Gymnasium; `reset` and `step` are those of all such environments ----
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """Both pictures side by side, uint8 [H, 2 W, 3]; None without a render mode."""
@@ -151,9 +137,7 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """`reset` without an observation: start an episode, make no image, return info."""
-        super().reset(seed=seed)
-        if seed is not None:
-            self._upcoming = []
+        self._seed(seed)
         episode = self._next_episode(dict(options or {}))
         simulator = self._simulator_of(episode.task)
         self._order = self._order_of(simulator, episode)
@@ -185,10 +169,6 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._ended:
             info["episode_metrics"] = self._metrics()
         return float(self._succeeded), self._succeeded, timed_out, info
-
-    def observe(self) -> Observation:
-        """The observation now; this is what makes the camera images."""
-        return {**self._images(), **self.observe_state()}
 
     def observe_state(self) -> Observation:
         """The part of the observation that costs no image: `observation.state`."""
@@ -224,7 +204,7 @@ class LiberoEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             key: spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)
             for key, camera in zip(self.embodiment.image_keys, self.embodiment.cameras, strict=True)
         }
-        entries["observation.state"] = spaces.Box(_float32(STATE.low), _float32(STATE.high))
+        entries["observation.state"] = spaces.Box(float32(STATE.low), float32(STATE.high))
         return spaces.Dict(entries)
 
     def _next_episode(self, options: dict[str, Any]) -> LiberoEpisode:
@@ -297,13 +277,3 @@ def _generator(episode: LiberoEpisode) -> np.random.Generator:
     """The random numbers of a fresh episode, from nothing but what names it."""
     words = [*episode.task.name.encode(), SPLITS.index(episode.drawn_from), episode.index]
     return np.random.default_rng(words)
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        choices = ", ".join(map(repr, allowed))
-        raise ValueError(f"unknown {name} {value!r}; expected one of {choices}")
-
-
-def _float32(values: tuple[float, ...]) -> NDArray[np.float32]:
-    return np.array(values, np.float32)

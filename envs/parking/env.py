@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from helmsight.envs.deferred_images import (
+    DeferredImageEnvironment,
+    Observation,
+    check_choice,
+    float32,
+)
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.birds_eye import SIZE, BirdsEyeLabeller
 from helmsight.envs.parking.motion_model import MotionModel
@@ -32,10 +37,9 @@ from helmsight.envs.parking.task import ParkingTask, task_instruction
 from helmsight.envs.parking.vehicle import ACTION, CONTROL_RATE_HZ, STATE, parking_embodiment
 
 TARGETS = ("tracked", "oracle")
-Observation = dict[str, NDArray[Any]]
 
 
-class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
+class ParkingEnvironment(DeferredImageEnvironment):
     """One parking episode after another; each is a pure function of its index.
 
     family, split, approach: which scenarios (`helmsight.envs.parking.scenario`).
@@ -75,10 +79,11 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         render_mode: str | None = None,
         simulator_options: dict[str, Any] | None = None,
     ) -> None:
+        super().__init__()
         make_scenario(family, split, 0, approach)  # Refuses unknown names now, not at reset.
-        _check_choice("target", target, TARGETS)
-        _check_choice("simulator", simulator, tuple(SIMULATORS))
-        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        check_choice("target", target, TARGETS)
+        check_choice("simulator", simulator, tuple(SIMULATORS))
+        check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.family, self.split, self.approach = family, split, approach
         self.embodiment = parking_embodiment(cameras, image_size)
         self.depth = depth
@@ -86,33 +91,14 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.target = target
         self.motion = motion
         self.render_mode = render_mode
-        self.action_space = spaces.Box(_float32(ACTION.low), _float32(ACTION.high))
+        self.action_space = spaces.Box(float32(ACTION.low), float32(ACTION.high))
         self.observation_space: spaces.Dict = self._make_observation_space()  # type: ignore[assignment]
         self._simulator_name = simulator
         self._simulator_options = simulator_options
         self._simulator: ParkingSimulator | None = None
         self._scenario: Scenario | None = None
-        self._upcoming: list[int] = []
-        self._ended = True
 
-    # ---- Gymnasium ----
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; returns its first observation and info.
-
-        Raises ValueError for an unknown option or an episode that the split does not hold.
-        """
-        info = self.restart(seed=seed, options=options)
-        return self.observe(), info
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """`advance`, then `observe`."""
-        reward, terminated, truncated, info = self.advance(action)
-        return self.observe(), reward, terminated, truncated, info
+    # ---- Gymnasium; `reset` and `step` are those of all such environments ----
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """Plan view beside the cameras, uint8 [H, W, 3]; None without a render mode."""
@@ -135,9 +121,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """`reset` without an observation: start an episode, make no image, return info."""
-        super().reset(seed=seed)
-        if seed is not None:
-            self._upcoming = []
+        self._seed(seed)
         scenario = self._next_scenario(dict(options or {}))
         if self._simulator is None:
             self._simulator = make_simulator(self._simulator_name, self._simulator_options)
@@ -170,10 +154,6 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._ended:
             info["episode_metrics"] = task.metrics()
         return float(task.succeeded), self._ended and not task.timed_out, task.timed_out, info
-
-    def observe(self) -> Observation:
-        """The observation now; this is what makes the camera images."""
-        return {**self._images(), **self.observe_state()}
 
     def observe_state(self) -> Observation:
         """The part of the observation that costs no image: `observation.state`, and the label."""
@@ -224,7 +204,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             entries[image_key] = spaces.Box(0, 255, (*size, 3), np.uint8)
             if self.depth:
                 entries[depth_key] = spaces.Box(0.0, np.inf, size, np.float32)
-        entries["observation.state"] = spaces.Box(_float32(STATE.low), _float32(STATE.high))
+        entries["observation.state"] = spaces.Box(float32(STATE.low), float32(STATE.high))
         if self.birds_eye:
             entries["observation.birds_eye"] = spaces.Box(0, 2, (SIZE, SIZE), np.uint8)
         return spaces.Dict(entries)
@@ -284,7 +264,7 @@ class ParkingEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             reading.steering_angle,
             *target,
         )
-        return np.clip(np.array(entries, np.float32), _float32(STATE.low), _float32(STATE.high))
+        return np.clip(np.array(entries, np.float32), float32(STATE.low), float32(STATE.high))
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -302,13 +282,3 @@ def command_from_action(action: NDArray[np.float32]) -> VehicleCommand:
     """
     values = ACTION.checked(action, "action")
     return VehicleCommand(float(values[0]), float(values[1]), bool(values[2] >= 0.5))
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        choices = ", ".join(map(repr, allowed))
-        raise ValueError(f"unknown {name} {value!r}; expected one of {choices}")
-
-
-def _float32(values: tuple[float, ...]) -> NDArray[np.float32]:
-    return np.array(values, np.float32)
