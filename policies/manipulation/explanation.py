@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from helmsight.policies.explainable import (
-    TokenState,
-    as_distribution,
-    jacobian_power,
-    removal_power,
-)
+from helmsight.policies.explainable import TokenState, as_distribution
+from helmsight.policies.explained_attention import ExplainedAttention
 from helmsight.policies.manipulation.policy import CONTEXT_TOKENS, ManipulationPolicy
-from helmsight.policies.modules.control_aided import build_attention
 from helmsight.policies.modules.transformer import Attention, recorded_weights
 
 
@@ -26,12 +18,14 @@ class ManipulationExplanation:
 
     def __init__(self, policy: ManipulationPolicy) -> None:
         self._policy = policy
-        # In training the task's gradient may be kept from the attention; what the actions depend on
-        # does include how the attention follows its tokens.
-        config = dataclasses.replace(policy.config.attention, detached=False)
-        attention: Any = build_attention(config, policy.config.trunk.width, policy.trunk.vision)
-        attention.load_state_dict(policy.attention.state_dict())  # type: ignore[attr-defined]
-        self._gate: Any = attention.to(next(policy.parameters()).device).eval()
+        self._attention = ExplainedAttention(
+            policy.attention,
+            policy.config.attention,
+            policy.config.trunk.width,
+            policy.trunk.vision,
+            next(policy.parameters()).device,
+        )
+        self._gate = self._attention.gate
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -53,34 +47,14 @@ class ManipulationExplanation:
         """Normalised actions [B, K, A] of gated tokens."""
         return self._policy.decode(tokens, context.unflatten(1, (CONTEXT_TOKENS, -1)))
 
-    @torch.no_grad()
     def attention(self, tokens: Tensor) -> Tensor | None:
-        if self._policy.config.attention.signal == "none":
-            return None
-        attention: Tensor = self._gate(tokens).attention
-        return attention
+        return self._attention.map(tokens)
 
     def attention_target(self, state: TokenState) -> Tensor | None:
-        """The target of a signal with random probes in its mean over them, and so without noise."""
-        config = self._policy.config.attention
-
         def ungated(tokens: Tensor) -> Tensor:
             return self._chunk(tokens, state.context).flatten(1)  # [B, K, A] -> [B, K * A]
 
-        def gated(tokens: Tensor) -> Tensor:
-            return ungated(self._gate(tokens).tokens)
-
-        def summed(tokens: Tensor) -> Tensor:
-            return ungated(tokens).sum(dim=1, keepdim=True)
-
-        if config.signal == "removal":
-            contribution = as_distribution(removal_power(gated, state.tokens, self._gate.usual))
-            return as_distribution(contribution.pow(config.sharpness))
-        outputs = {"jacobian": ungated, "expected_action": summed}.get(config.signal)
-        if outputs is None:  # no signal, or one that needs the recorded action
-            return None
-        power = as_distribution(jacobian_power(outputs, state.tokens))
-        return as_distribution(power.pow(config.sharpness))
+        return self._attention.target(state.tokens, ungated)
 
     @torch.no_grad()
     def raw_attention(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -181,7 +181,7 @@ class ControlAidedAttention(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Gated:
-        scores = self.score(tokens).squeeze(2)  # [B, N, 1] -> [B, N]
+        scores = self._scores(tokens)
         attention = scores.softmax(dim=1)
         gate = self._gate(attention)
         return Gated(
@@ -189,6 +189,10 @@ class ControlAidedAttention(nn.Module):
             attention,
             scores,
         )
+
+    def _scores(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.score(tokens)
+        return scores.squeeze(2)  # [B, N, 1] -> [B, N]
 
     @staticmethod
     def _gate(attention: Tensor) -> Tensor:
@@ -235,7 +239,7 @@ class RemovalAttention(ControlAidedAttention):
             self._follow(tokens.detach())
 
         def decode_gated(leaf: Tensor) -> ActionOutputs:
-            attention = self.score(leaf).squeeze(2).softmax(dim=1)  # [B, N]
+            attention = self._scores(leaf).softmax(dim=1)
             return decode(self._refined(leaf, self._gate(attention)))
 
         gradient = signal_gradient("removal", tokens, decode_gated, generator)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helmsight.policies.explainable import (
-    TokenState,
-    as_distribution,
-    jacobian_power,
-    removal_power,
-)
+from helmsight.policies.explainable import TokenState, as_distribution
+from helmsight.policies.explained_attention import ExplainedAttention
 from helmsight.policies.modules.birds_eye import Grid, grid_in_camera
-from helmsight.policies.modules.control_aided import build_attention
 from helmsight.policies.modules.transformer import DecoderBlock, EncoderBlock, recorded_weights
 from helmsight.policies.parking.policy import ParkingPolicy
 
@@ -32,13 +25,14 @@ class ParkingExplanation:
             )
         self._policy = policy
         self._view = policy.view
-        # In training the task's gradient may be kept from the attention; what the actions depend on
-        # does include how the attention follows its tokens.
-        config = dataclasses.replace(policy.config.attention, detached=False)
-        tokens = self.token_grid.size**2
-        attention: Any = build_attention(config, policy.config.width, tokens)
-        attention.load_state_dict(policy.attention.state_dict())  # type: ignore[attr-defined]
-        self._gate: Any = attention.to(next(policy.parameters()).device).eval()
+        self._attention = ExplainedAttention(
+            policy.attention,
+            policy.config.attention,
+            policy.config.width,
+            self.token_grid.size**2,
+            next(policy.parameters()).device,
+        )
+        self._gate = self._attention.gate
 
     @property
     def token_grid(self) -> Grid:
@@ -73,35 +67,13 @@ class ParkingExplanation:
             return decoded.speed
         return decoded.chunk.flatten(1)  # [B, K, A] -> [B, K * A]
 
-    @torch.no_grad()
     def attention(self, tokens: Tensor) -> Tensor | None:
-        if self._policy.attention_signal == "none":
-            return None
-        attention: Tensor = self._gate(tokens).attention
-        return attention
+        return self._attention.map(tokens)
 
     def attention_target(self, state: TokenState) -> Tensor | None:
-        """The target of a signal with random probes in its mean over them, and so without noise."""
-        config = self._policy.config.attention
-        if config.signal == "removal":
-            contribution = removal_power(
-                lambda tokens: self.actions(TokenState(tokens, state.context)),
-                state.tokens,
-                self._gate.usual,
-            )
-            return as_distribution(as_distribution(contribution).pow(config.sharpness))
-
-        def ungated(tokens: Tensor) -> Tensor:
-            return self._heads(tokens, state.context)
-
-        def summed(tokens: Tensor) -> Tensor:
-            return ungated(tokens).sum(dim=1, keepdim=True)
-
-        outputs = {"jacobian": ungated, "expected_action": summed}.get(config.signal)
-        if outputs is None:  # no signal, or one that needs the recorded action
-            return None
-        power = as_distribution(jacobian_power(outputs, state.tokens))
-        return as_distribution(power.pow(config.sharpness))
+        return self._attention.target(
+            state.tokens, lambda tokens: self._heads(tokens, state.context)
+        )
 
     @torch.no_grad()
     def raw_attention(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
