@@ -161,14 +161,21 @@ class ManipulationPolicy(Policy):
         return Seen(self.vision_projection(vision), context)
 
     def decode(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """`decode_knowing` where the policy itself finds the thing and its place."""
+        return self.decode_knowing(tokens, context, self.found(tokens, context))
+
+    def found(self, tokens: Tensor, context: Tensor) -> Tensor | None:
+        """Where the thing and its place are by gated tokens, see `FocusHead`; None without one."""
+        return None if self.focus is None else self.focus(tokens, context)
+
+    def decode_knowing(self, tokens: Tensor, context: Tensor, found: Tensor | None) -> Tensor:
         """Normalised actions [B, K, A] of gated tokens [B, N, D] and the context [B, 2, D].
 
         Places join the tokens here: a normalisation follows, which would undo the scale by which
         control-aided attention gates them, if the places did not keep theirs.
         """
-        if self.focus is not None:
-            found = self.focus.as_token(self.focus(tokens, context))
-            context = torch.cat([context, found], dim=1)  # [B, 3, D]
+        if self.focus is not None and found is not None:
+            context = torch.cat([context, self.focus.as_token(found)], dim=1)  # [B, 3, D]
         slots = self.slot_embedding.expand(tokens.shape[0], -1, -1)  # [K, D] -> [B, K, D]
         chunk: Tensor = self.read_out(self.trunk(tokens + self.vision_embedding, context, slots))
         return chunk
@@ -185,11 +192,11 @@ class ManipulationPolicy(Policy):
         valid = (~batch["action_is_pad"]).float()
         seen = self.see(batch)
         gated: Gated = self.attention(seen.tokens)
-        error = _imitation_error(self.decode(gated.tokens, seen.context), target, valid)
-        parts = {"action": error.mean()}
-        if self.focus is not None:
+        found = self.found(gated.tokens, seen.context)
+        chunk = self.decode_knowing(gated.tokens, seen.context, found)
+        parts = {"action": _imitation_error(chunk, target, valid).mean()}
+        if found is not None:
             wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
-            found = self.focus(gated.tokens, seen.context)
             parts["focus"] = (found - wanted).abs().mean()
         if self.config.attention.signal != "none":
             parts["attention"] = self._attention_loss(seen, gated, target, valid)
