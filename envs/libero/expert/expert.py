@@ -189,23 +189,22 @@ def _clearance(points: np.ndarray, others: np.ndarray) -> float:
 
 
 def _in_container(arm: Arm, load: Held, place: str) -> Steps:
-    scene = arm.scene
-    parent = scene.parent(place)
+    parent = arm.scene.parent(place)
     assert parent is not None
-    points = scene.points(parent)
-    yield from drop_into(
-        arm, load, place, float(points[:, 2].min()) + 0.02, float(points[:, 2].max())
-    )
+    yield from _into(arm, load, place, arm.scene.points(parent), floor=0.02)
 
 
 def _in_drawer(arm: Arm, load: Held, place: str) -> Steps:
     scene = arm.scene
     joint = scene.region_joint(place)
     assert joint is not None
-    points = scene.points_of_body(scene.joint_body(joint))
-    yield from drop_into(
-        arm, load, place, float(points[:, 2].min()) + 0.008, float(points[:, 2].max())
-    )
+    yield from _into(arm, load, place, scene.points_of_body(scene.joint_body(joint)), floor=0.008)
+
+
+def _into(arm: Arm, load: Held, place: str, points: np.ndarray, floor: float) -> Steps:
+    """Drop into what has these surface points [N, 3] and a floor so thick (m)."""
+    heights = points[:, 2]
+    yield from drop_into(arm, load, place, float(heights.min()) + floor, float(heights.max()))
 
 
 def _in_chamber(arm: Arm, load: Held, place: str) -> Steps:
