@@ -6,16 +6,14 @@ import re
 import av
 import numpy as np
 import pytest
-import torch
 
 from helmsight.cli.explain import episode_numbers, parse_episode
 from helmsight.cli.main import EXIT_BAD_INPUT, main
 from helmsight.envs.parking.vehicle import parking_embodiment
-from helmsight.policies.modules.birds_eye import DepthBins, Grid
-from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP, embodiment_features
 from helmsight.training.dataset.staging import stage_episode
 from helmsight.training.dataset.writer import DatasetWriter
+from tests.policies.parking_batches import saved_policy
 
 EMBODIMENT = parking_embodiment("surround4", 32)
 QUICK = [
@@ -31,19 +29,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    config = ParkingPolicyConfig(
-        width=16,
-        image_channels=8,
-        image_blocks=1,
-        decoder_layers=1,
-        depth=DepthBins(0.5, 12.5, 8),
-        grid=Grid(16, 10.0),
-    )
-    statistics = {"observation.state": {"mean": [0.0] * 8, "std": [1.0] * 8}}
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("policy")
-    ParkingPolicy(config, EMBODIMENT, statistics).save(folder)
-    return folder
+    return saved_policy(tmp_path_factory.mktemp("policy"))
 
 
 @pytest.fixture(scope="module")

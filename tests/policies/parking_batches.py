@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,3 +74,9 @@ def random_observation(embodiment: EmbodimentSpec, seed: int = 0, count: int = 0
     state = random.normal(size=(*leading, embodiment.state.size)).astype(np.float32)
     label = random.integers(0, 3, (*leading, 200, 200), dtype=np.uint8)
     return {**images, "observation.state": state, "observation.birds_eye": label}
+
+
+def saved_policy(folder: Path, sees: str = "cameras") -> Path:
+    """An untrained policy on disk."""
+    tiny_policy(sees=sees).save(folder)
+    return folder

@@ -2,39 +2,20 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.eval.modular.planner import PlannerConfig
 from helmsight.eval.modular.policy import ModularConfig
 from helmsight.eval.modular.source import ModularSource
 from helmsight.eval.rollout import batch_of_one
-from helmsight.policies.modules.birds_eye import DepthBins, Grid
-from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+from tests.policies.parking_batches import saved_policy
 
 EMBODIMENT = parking_embodiment("surround4", 32)
 
 
-def saved(folder, sees="cameras"):
-    """An untrained policy on disk."""
-    config = ParkingPolicyConfig(
-        sees=sees,
-        width=16,
-        image_channels=8,
-        image_blocks=1,
-        decoder_layers=1,
-        depth=DepthBins(0.5, 12.5, 8),
-        grid=Grid(16, 10.0),
-    )
-    statistics = {"observation.state": {"mean": [0.0] * 8, "std": [1.0] * 8}}
-    torch.manual_seed(0)
-    ParkingPolicy(config, EMBODIMENT, statistics).save(folder)
-    return folder
-
-
 def test_it_survives_the_way_to_a_worker(tmp_path):
     source = ModularSource(
-        saved(tmp_path / "policy"), ModularConfig(planner=PlannerConfig(goal_clearance=0.4))
+        saved_policy(tmp_path / "policy"), ModularConfig(planner=PlannerConfig(goal_clearance=0.4))
     )
     copy = pickle.loads(pickle.dumps(source))
     assert copy == source
@@ -42,7 +23,7 @@ def test_it_survives_the_way_to_a_worker(tmp_path):
 
 
 def test_the_eyes_and_every_option_are_part_of_where_a_result_comes_from(tmp_path):
-    folder = saved(tmp_path / "policy")
+    folder = saved_policy(tmp_path / "policy")
     plain = ModularSource(folder).provenance()
     careful = ModularConfig(planner=PlannerConfig(goal_clearance=0.4))
     assert plain["policy"] == "modular"
@@ -58,7 +39,7 @@ def test_the_true_label_is_asked_of_the_environment_and_no_camera_policy_needs_i
 
 
 def test_a_camera_policy_lends_its_eyes_and_its_embodiment(tmp_path):
-    driver = ModularSource(saved(tmp_path / "policy")).load("cpu")
+    driver = ModularSource(saved_policy(tmp_path / "policy")).load("cpu")
     assert driver.embodiment == EMBODIMENT
     assert set(driver.observation_keys()) == {*EMBODIMENT.image_keys, "observation.state"}
     random = np.random.default_rng(0)
@@ -72,7 +53,7 @@ def test_a_camera_policy_lends_its_eyes_and_its_embodiment(tmp_path):
 @pytest.mark.parametrize("sees", ["label", "nothing"])
 def test_a_policy_without_cameras_has_no_eyes_to_lend(tmp_path, sees):
     with pytest.raises(ValueError, match="cannot perceive for policy=modular"):
-        ModularSource(saved(tmp_path / "policy", sees)).load("cpu")
+        ModularSource(saved_policy(tmp_path / "policy", sees)).load("cpu")
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path):
