@@ -33,7 +33,7 @@ def run(words: list[str]) -> int:
 
 
 def _stream_settings(values: dict[str, Any]) -> StreamSettings:
-    from helmsight.cli.eval import as_trained
+    from helmsight.cli.trained_options import as_trained
     from helmsight.envs.parking.scenario import FAMILIES
     from helmsight.eval.sensor_streams import StreamSettings
     from helmsight.eval.sources import policy_source

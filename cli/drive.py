@@ -6,13 +6,13 @@ import contextlib
 import json
 import logging
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from helmsight.cli.configuration import configuration
+from helmsight.cli.drive_robots import rides
 from helmsight.cli.serve import read_api_key
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from helmsight.deploy.client import Announcement, PolicyClient
     from helmsight.deploy.controller import ControllerSettings
     from helmsight.deploy.robot import Robot
-
-SUCCESS = "TSR"
 
 
 def run(words: list[str]) -> int:
@@ -44,17 +42,16 @@ def run(words: list[str]) -> int:
     settings = _settings(values, announced.steps_per_decision)
     print(f"{values['server']} serves {announced.policy} for {announced.embodiment.name}")
     session = Session(client, announced, settings, values["safety"], flights)
-    outcomes = []
+    succeeded = []
     with _sigterm_as_interrupt():
-        for name, robot in _robots(values, announced):
-            summary = {"robot": name, **session.drive(name, robot)}
-            outcomes.append(summary["outcome"])
+        for ride in rides(values, announced):
+            summary = {"robot": ride.name, **session.drive(ride.name, ride.robot)}
+            succeeded.append(summary["outcome"] == ride.success)
             print(json.dumps(summary))
             _append(values["out"], summary)
     client.close()
-    successes = outcomes.count(SUCCESS)
-    print(f"{successes} of {len(outcomes)} drives succeeded")
-    return 0 if successes == len(outcomes) else 1
+    print(f"{sum(succeeded)} of {len(succeeded)} drives succeeded")
+    return 0 if all(succeeded) else 1
 
 
 def _settings(values: dict[str, Any], announced_steps: int) -> Any:
@@ -66,27 +63,6 @@ def _settings(values: dict[str, Any], announced_steps: int) -> Any:
         wait_fraction=values["wait_fraction"],
         max_seconds=values["max_seconds"],
     )
-
-
-def _robots(values: dict[str, Any], announced: Any) -> Iterator[tuple[str, Any]]:
-    """Name and robot of every drive, with the cameras that the policy was trained with."""
-    if values["robot_type"] != "parking":
-        raise ValueError(f"unknown robot_type {values['robot_type']!r}; expected 'parking'")
-    from helmsight.deploy.process_robot import ProcessRobot
-    from helmsight.envs.parking.vehicle import PARKING_SAFETY, parking_embodiment, parking_rig
-
-    rig, size = parking_rig(announced.embodiment)
-    embodiment = parking_embodiment(rig, size)
-    differences = embodiment.differences(announced.embodiment)
-    if differences:
-        raise ValueError(f"the served policy is for another robot: {'; '.join(differences[:3])}")
-    sees = any(key in embodiment.image_keys for key in announced.observation_keys)
-    environment = {**values["robot_options"], "cameras": rig, "image_size": size}
-    for episode in values["episodes"]:
-        options = {"episode": episode, "sees": sees, "environment": environment}
-        command = [sys.executable, "-m", "helmsight.cli.parking_car"]
-        name = f"parking/{values['family']}/{values['split']}/{episode}"
-        yield name, ProcessRobot(command, options, embodiment, PARKING_SAFETY)
 
 
 def _flight_log(folder: str | None, seconds: float) -> FlightLog | None:

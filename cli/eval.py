@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
+from helmsight.cli.trained_options import as_trained
 
 if TYPE_CHECKING:
     from helmsight.eval.sources import PolicySource
 
 PARKING_EPISODES = 96
-# What a policy looks at, as options of its environment, by its folder.
-Looks = Callable[[Path], dict[str, Any]]
 
 
 def run(words: list[str]) -> int:
@@ -76,8 +73,7 @@ def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]
     kind = policy.pop("type")
     if kind == "checkpoint" and Path(checkpoint).suffix == ".onnx":
         return _exported(values)
-    looks = libero_looks if _is_libero(values) else parking_looks
-    options = as_trained(checkpoint, values["env_options"], looks)
+    options = as_trained(checkpoint, values["env_options"])
     if kind == "checkpoint":
         return checkpoint, options
     from helmsight.eval.modular.policy import ModularConfig
@@ -122,42 +118,3 @@ def _is_libero(values: dict[str, Any]) -> bool:
     from helmsight.envs.registration import LIBERO_ID
 
     return values["env_id"] == LIBERO_ID
-
-
-def parking_looks(folder: Path) -> dict[str, Any]:
-    """Camera rig and image size, and the bird's-eye label if the policy was trained on that."""
-    from helmsight.envs.parking.vehicle import parking_rig
-    from helmsight.envs.spec import EmbodimentSpec
-
-    rig, size = parking_rig(EmbodimentSpec.from_dict(_json(folder / "embodiment.json")))
-    label = _json(folder / "config.json")["config"].get("sees") == "label"
-    return {"cameras": rig, "image_size": size} | ({"birds_eye": True} if label else {})
-
-
-def libero_looks(folder: Path) -> dict[str, Any]:
-    """The image size."""
-    from helmsight.envs.spec import EmbodimentSpec
-
-    cameras = EmbodimentSpec.from_dict(_json(folder / "embodiment.json")).cameras
-    return {"image_size": cameras[0].width} if cameras else {}
-
-
-def as_trained(
-    checkpoint: str, options: dict[str, Any], looks: Looks = parking_looks
-) -> dict[str, Any]:
-    """Options with what the checkpoint's policy looks at, where nothing else was asked for.
-
-    looks: reads that from the policy's folder; by default `parking_looks`.
-    """
-    from helmsight.policies.pretrained import policy_folder
-
-    given = {key: value for key, value in options.items() if value is not None}
-    try:
-        folder = policy_folder(checkpoint)
-    except FileNotFoundError:  # a driver without a checkpoint, or nothing: `evaluate` says which
-        return given
-    return {**looks(folder), **given}
-
-
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))

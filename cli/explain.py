@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
-from helmsight.cli.eval import as_trained
+from helmsight.cli.trained_options import as_trained
 
 if TYPE_CHECKING:
     from helmsight.eval.explain.explanation import RecordedData

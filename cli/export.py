@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,19 +92,22 @@ def observations(values: dict[str, Any], policy: Policy) -> Iterator[dict[str, A
 
 
 def _met(values: dict[str, Any], policy: Policy) -> Iterator[dict[str, Any]]:
-    """Every `STRIDE`th observation of the policy's own drives, episode after episode."""
-    from helmsight.cli.eval import as_trained
+    """Every `STRIDE`th observation of the policy's own drives, over episodes drawn by the seed."""
+    from helmsight.cli.trained_options import as_trained
     from helmsight.eval.environments import make_environment
+    from helmsight.policies.base import TASK_KEY
 
     options = as_trained(values["checkpoint"], values["env_options"])
     environment: Any = make_environment(values["env_id"], options).unwrapped
+    seed = values["seed"]
     try:
-        for episode in count():
-            environment.restart(seed=values["seed"], options={"episode": episode})
+        while True:
+            info = environment.restart(seed=seed)
+            seed = None  # from now on the sequence that it began
             policy.reset()
             ended, step = False, 0
             while not ended:
-                observation = environment.observe()
+                observation = {**environment.observe(), TASK_KEY: info.get("task", "")}
                 if step % STRIDE == 0:
                     yield observation
                 action, _ = policy.predict(observation)
@@ -118,12 +121,16 @@ def _recorded(values: dict[str, Any], policy: Policy) -> Iterator[dict[str, Any]
     """Frames of a data set in a random order."""
     import numpy as np
 
+    from helmsight.policies.base import TASK_KEY
     from helmsight.training.dataset.reader import LeRobotDataset
 
     data = LeRobotDataset(values["data"])
     data.require_embodiment(policy.embodiment)
     states = data.columns("observation.state")
+    episodes = data.columns("episode_index")
     keys = [key for key in policy.observation_keys() if key in data.image_keys]
     for index in np.random.default_rng(values["seed"]).permutation(data.num_frames):
         pictures = {key: data.frames(key, [index])[0] for key in keys}
-        yield {**pictures, "observation.state": states[index].astype(np.float32)}
+        task = data.episodes.tasks[int(episodes[index])]
+        state = states[index].astype(np.float32)
+        yield {**pictures, "observation.state": state, TASK_KEY: task}

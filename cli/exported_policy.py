@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helmsight.cli.trained_options import camera_options
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.eval.provenance import sha256_of_files
 
@@ -43,9 +44,14 @@ class ExportedPolicy:
         """Batch of one observation (tensors) -> the next action [1, A]."""
         if not self._queue:
             keys = self._model.observation_keys
-            (chunk,) = self._model.decide([{key: observation[key][0].numpy() for key in keys}])
+            (chunk,) = self._model.decide([{key: _one(observation[key]) for key in keys}])
             self._queue.extend(chunk[: self._model.steps_per_decision])
         return self._queue.popleft()[None]  # [A] -> [1, A]
+
+
+def _one(values: Any) -> Any:
+    """The first of a batch: an array of a tensor, or a sentence of a list."""
+    return values[0].numpy() if hasattr(values[0], "numpy") else values[0]
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,5 @@ class ExportedSource:
         }
 
     def environment_options(self) -> dict[str, Any]:
-        """The camera rig and image size that the policy was trained with."""
-        from helmsight.envs.parking.vehicle import parking_rig
-
-        rig, size = parking_rig(OnnxModel(self.file).embodiment)
-        return {"cameras": rig, "image_size": size}
+        """What the policy was trained to look with."""
+        return camera_options(OnnxModel(self.file).embodiment)

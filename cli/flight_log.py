@@ -67,7 +67,11 @@ class FlightLog:
             writer = DatasetWriter.create(self._folder, features, embodiment.rate_hz, embodiment)
         with writer:
             staged = stage_episode(
-                writer.staging_folder / "flight", features, writer.fps, columns, task=name
+                writer.staging_folder / "flight",
+                features,
+                writer.fps,
+                columns,
+                task=recorder.order or name,
             )
             return writer.commit(staged, {"robot": name, **summary})
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.onnx.symbolic_helper import parse_args
 
 from helmsight.deploy.model import Model, blank_observation
-from helmsight.deploy.onnx_model import METADATA, OUTPUT, OnnxModel
+from helmsight.deploy.onnx_model import METADATA, OUTPUT, TASK_INDEX, OnnxModel
 from helmsight.deploy.torch_model import TorchModel
-from helmsight.policies.base import Policy
+from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy
 
 Observations = Sequence[dict[str, NDArray[Any]]]
 
@@ -54,11 +54,11 @@ class Comparison:
 
 
 class _Decision(nn.Module):
-    """A policy's decision with tensors in the order of its observation keys."""
+    """A policy's decision with tensors in the order of `keys`, which name them in a batch."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, keys: Sequence[str]) -> None:
         super().__init__()
-        self.policy, self.keys = policy, policy.observation_keys()
+        self.policy, self.keys = policy, keys
 
     def forward(self, *values: Tensor) -> Tensor:
         return self.policy.predict_action_chunk(dict(zip(self.keys, values, strict=True)))
@@ -68,15 +68,22 @@ def onnx_graph(policy: Policy) -> onnx.ModelProto:
     """A policy's decision on one observation (a batch of 1), in float32.
 
     The batch is fixed: every shape is then known, and the graph holds nothing that computes them.
-    Raises ValueError for a policy that reads what no sensor of its embodiment gives.
+    An instruction is given by its index among those that the policy knows; their embeddings are in
+    the graph, a language model is not. Raises ValueError for a policy that reads what no sensor of
+    its embodiment gives.
     """
     blank = blank_observation(policy.embodiment)
+    tensors = {key: torch.from_numpy(value)[None] for key, value in blank.items()}  # [1, ...]
+    if policy.known_instructions:
+        tensors[TASK_KEY] = torch.zeros(1, dtype=torch.int64)
     keys = policy.observation_keys()
-    strangers = [key for key in keys if key not in blank]
+    strangers = [key for key in keys if key not in tensors]
     if strangers:
         raise ValueError(f"the policy reads {', '.join(strangers)}, which no sensor gives")
-    inputs = tuple(torch.from_numpy(blank[key])[None] for key in keys)
-    decision = _Decision(copy.deepcopy(policy).cpu().float()).eval()
+    inputs = tuple(tensors[key] for key in keys)
+    in_batch = [TASK_INDEX_KEY if key == TASK_KEY else key for key in keys]
+    named = [TASK_INDEX if key == TASK_KEY else key for key in keys]
+    decision = _Decision(copy.deepcopy(policy).cpu().float(), in_batch).eval()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), _operators_are_known():
         file = Path(folder) / "graph.onnx"
         with warnings.catch_warnings():
@@ -85,7 +92,7 @@ def onnx_graph(policy: Policy) -> onnx.ModelProto:
                 decision,
                 inputs,
                 str(file),
-                input_names=keys,
+                input_names=named,
                 output_names=[OUTPUT],
                 opset_version=OPSET,
                 dynamo=False,
@@ -126,6 +133,7 @@ def with_metadata(graph: onnx.ModelProto, policy: Policy, provenance: dict[str, 
         "observation_keys": policy.observation_keys(),
         "steps_per_decision": policy.steps_per_decision,
         "embodiment": policy.embodiment.to_dict(),
+        "instructions": list(policy.known_instructions),
         "provenance": provenance,
     }
     onnx.helper.set_model_props(graph, {METADATA: json.dumps(about)})
@@ -167,7 +175,11 @@ def compare(
 @contextlib.contextmanager
 def _operators_are_known() -> Iterator[None]:
     """Teaches the exporter operators that it lacks, or writes wrongly."""
-    symbolics: dict[str, Any] = {"aten::hypot": _hypot, "aten::index_add": _index_add}
+    symbolics: dict[str, Any] = {
+        "aten::hypot": _hypot,
+        "aten::index_add": _index_add,
+        "aten::sinc": _sinc,
+    }
     for name, symbolic in symbolics.items():
         torch.onnx.register_custom_op_symbolic(name, symbolic, OPSET)
     try:
@@ -180,6 +192,15 @@ def _operators_are_known() -> Iterator[None]:
 def _hypot(graph: Any, one: Any, other: Any) -> Any:
     squares = (graph.op("Mul", value, value) for value in (one, other))
     return graph.op("Sqrt", graph.op("Add", *squares))
+
+
+def _sinc(graph: Any, value: Any) -> Any:
+    """sin(pi x) / (pi x), which is 1 at 0."""
+    angle = graph.op("Mul", value, graph.op("Constant", value_t=torch.tensor(torch.pi)))
+    is_zero = graph.op("Equal", angle, graph.op("Constant", value_t=torch.tensor(0.0)))
+    one = graph.op("Constant", value_t=torch.tensor(1.0))
+    divisor = graph.op("Where", is_zero, one, angle)
+    return graph.op("Where", is_zero, one, graph.op("Div", graph.op("Sin", angle), divisor))
 
 
 @parse_args("v", "i", "v", "v", "v")

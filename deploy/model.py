@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from helmsight.envs.spec import EmbodimentSpec
 
+TASK_KEY = "task"
+
 
 class ModelError(RuntimeError):
     """A model that failed or gave what no robot may be sent."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helmsight.deploy.model import TASK_KEY
 from helmsight.envs.spec import EmbodimentSpec
 
 STATE_KEY = "observation.state"
-TASK_KEY = "task"
 MAX_TASK_LENGTH = 1000
 # Names, shapes and msgpack's own bytes of a message, beside the arrays' contents.
 OVERHEAD_BYTES = 16384

@@ -11,18 +11,21 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from helmsight.deploy.model import blank_observation
+from helmsight.deploy.model import TASK_KEY, ModelError, blank_observation
 from helmsight.envs.spec import EmbodimentSpec
 
 METADATA = "helmsight"
 OUTPUT = "actions"
+# In the place of `task`, a sentence, the graph takes its index among the instructions it knows.
+TASK_INDEX = "task_index"
 
 
 class OnnxModel:
     """Decides with what `helmsight export` wrote: a file, or its content.
 
-    about: what the file says of itself: policy, observation_keys, steps_per_decision, embodiment
-    and provenance. Raises FileNotFoundError, and ValueError for what is no exported policy.
+    about: what the file says of itself: policy, observation_keys, steps_per_decision, embodiment,
+    provenance, and the instructions that it knows. Raises FileNotFoundError, and ValueError for
+    what is no exported policy.
     """
 
     def __init__(self, file: Path | bytes, threads: int = 1) -> None:
@@ -49,17 +52,40 @@ class OnnxModel:
         self.observation_keys = tuple(self.about["observation_keys"])
         self.steps_per_decision = int(self.about["steps_per_decision"])
         self.name = str(self.about["policy"])
+        known = self.about.get("instructions", [])
+        self._index_of = {instruction: index for index, instruction in enumerate(known)}
 
     def warm_up(self) -> None:
         """Two decisions for nothing: onnxruntime plans its memory in the first."""
+        blank = blank_observation(self.embodiment)
+        if self._index_of:
+            blank[TASK_KEY] = np.array(next(iter(self._index_of)))
         for _ in range(2):
-            self.decide([blank_observation(self.embodiment)])
+            self.decide([blank])
 
     def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
-        """B observations -> actions [B, K, A], one after the other."""
+        """B observations -> actions [B, K, A], one after the other.
+
+        Raises ModelError for an instruction that the file does not know.
+        """
         return np.concatenate([self._decide(observation) for observation in observations])
 
     def _decide(self, observation: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        inputs = {key: observation[key][None] for key in self.observation_keys}  # [1, ...]
+        inputs = {
+            key: observation[key][None]  # [1, ...]
+            for key in self.observation_keys
+            if key != TASK_KEY
+        }
+        if self._index_of:
+            inputs[TASK_INDEX] = np.array([self._index(str(observation[TASK_KEY]))])
         (actions,) = self._session.run([OUTPUT], inputs)
         return np.asarray(actions, np.float32)
+
+    def _index(self, instruction: str) -> int:
+        if instruction not in self._index_of:
+            known = ", ".join(map(repr, self._index_of))
+            raise ModelError(
+                f"the exported policy does not know the instruction {instruction!r}; it knows "
+                f"{known}. With the checkpoint itself and a language model any sentence works"
+            )
+        return self._index_of[instruction]

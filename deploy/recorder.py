@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from helmsight.deploy.chunks import Chunk
 from helmsight.deploy.decider import TROUBLES
+from helmsight.deploy.model import TASK_KEY
 from helmsight.deploy.robot import Observed
 from helmsight.deploy.safety import REASONS
 from helmsight.envs.spec import EmbodimentSpec
@@ -65,6 +66,12 @@ class FlightRecorder:
 
     def __len__(self) -> int:
         return len(self._moments)
+
+    @property
+    def order(self) -> str:
+        """What the robot was told to do when it last said so; empty for robots without orders."""
+        told = [m.observed.values[TASK_KEY] for m in self._moments if TASK_KEY in m.observed.values]
+        return str(told[-1]) if told else ""
 
     def note(self, moment: Moment) -> None:
         """Keep a moment. Its observation is copied: a robot may use the memory again."""

@@ -15,7 +15,8 @@ from helmsight.envs.spec import EmbodimentSpec, SafetySpec
 class Observed:
     """An observation and when it was true.
 
-    values: arrays by LeRobot's keys, as the embodiment describes them.
+    values: arrays by LeRobot's keys, as the embodiment describes them; the text `task`, where a
+    robot is told what to do.
     taken_at: `time.monotonic()` on this machine when the sensors were read, in seconds. It is the
     time of the reading, not of its arrival: all ages are counted from it.
     outcome: how the robot's task has ended, empty while it is under way.

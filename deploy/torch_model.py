@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from helmsight.deploy.model import blank_observation
-from helmsight.policies.base import TASK_KEY, Policy, load_policy
+from helmsight.deploy.model import TASK_KEY, blank_observation
+from helmsight.policies.base import Policy, load_policy
 
 
 class TorchModel:

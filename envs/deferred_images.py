@@ -9,6 +9,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from helmsight.envs.spec import EmbodimentSpec
+
 Observation = dict[str, NDArray[Any]]
 
 
@@ -17,6 +19,8 @@ class DeferredImageEnvironment(gymnasium.Env[Observation, NDArray[np.float32]], 
 
     A sub-class says how an episode begins, goes on and looks.
     """
+
+    embodiment: EmbodimentSpec
 
     def __init__(self) -> None:
         self._upcoming: list[int] = []

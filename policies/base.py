@@ -31,6 +31,8 @@ from helmsight.policies.pretrained import policy_folder
 # Images and vectors as arrays; an instruction as a string, or in a batch as a sequence of them.
 Observation = Mapping[str, Any]
 TASK_KEY = "task"
+# An instruction by its place among those that the policy knows, where there is no sentence.
+TASK_INDEX_KEY = "task_index"
 Statistics = dict[str, dict[str, list[float]]]
 
 # Prefix of the keys of the same images in another look, in training batches.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from helmsight.envs.libero.simulator import CONTROL_RATE_HZ, LiberoSimulator
 from helmsight.envs.libero.tasks import suite_tasks
-from helmsight.envs.spec import CameraSpec, EmbodimentSpec, VectorSpec
+from helmsight.envs.spec import CameraSpec, EmbodimentSpec, SafetySpec, VectorSpec
 
 # The benchmark evaluates with pictures of 256 x 256; ours are learned from at half of that.
 IMAGE_SIZE = 128
@@ -41,6 +41,17 @@ ACTION = VectorSpec(
     units=("0.05 m", "0.05 m", "0.05 m", "0.5 rad", "0.5 rad", "0.5 rad", "1"),
     low=(-1.0,) * 7,
     high=(1.0,) * 7,
+)
+
+# In doubt the arm holds where it is and the gripper what it has. A change of a whole range within
+# one period is no plausible motion. An arm at rest reports the same state twice.
+LIBERO_SAFETY = SafetySpec(
+    safe_action=(0.0,) * 6 + (None,),
+    max_velocity=(20.0,) * 6 + (math.inf,),
+    max_jump=(1.9,) * 6 + (math.inf,),
+    max_observation_age=0.15,
+    max_action_age=0.6,
+    never_repeats=False,
 )
 
 # Of the camera `agentview` in the world, for each kind of scene: position, and the pitch of a look

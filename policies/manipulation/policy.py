@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import TASK_KEY, Policy, Statistics, register
+from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy, Statistics, register
 from helmsight.policies.explainable import Explainable, as_distribution
 from helmsight.policies.manipulation.config import ManipulationPolicyConfig
 from helmsight.policies.modules.axis_angle import rotation_columns
@@ -29,7 +29,6 @@ from helmsight.policies.modules.pretrained_vision import PretrainedVision
 from helmsight.policies.modules.routed_trunk import RoutedTrunk
 
 STATE_KEY = "observation.state"
-TASK_INDEX_KEY = "task_index"
 # Where the statistics keep the embedding of each instruction of the training data.
 INSTRUCTIONS = "instruction_embeddings"
 # Positions of the thing that the demonstrator dealt with and of where it goes; of the hand.
@@ -225,7 +224,7 @@ class ManipulationPolicy(Policy):
         seen = self.see(observation)
         gated: Gated = self.attention(seen.tokens)
         chunk = self.action_scale.inverse(self.decode(gated.tokens, seen.context))
-        self._last = {key: observation[key][:1] for key in self.observation_keys()}
+        self._last = {key: values[:1] for key, values in observation.items()}
         self._last["attention"] = gated.attention[:1]
         return chunk
 

@@ -6,10 +6,13 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from helmsight.deploy.export import compare, onnx_graph, quantised, with_metadata, write_whole
+from helmsight.deploy.model import ModelError
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.deploy.torch_model import TorchModel
 from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
+from tests.policies.manipulation_batches import INSTRUCTIONS, tiny_observation
+from tests.policies.manipulation_batches import tiny_policy as tiny_arm_policy
 
 TINY = {
     "width": 16,
@@ -106,6 +109,23 @@ def test_integer_weights_make_the_file_smaller_and_change_the_actions_a_little()
 def test_a_policy_that_reads_a_label_is_not_exported():
     with pytest.raises(ValueError, match=r"observation\.birds_eye, which no sensor gives"):
         onnx_graph(tiny(sees="label"))
+
+
+def test_a_file_follows_the_instructions_that_its_policy_knew():
+    policy = tiny_arm_policy()
+    exported = OnnxModel(with_metadata(onnx_graph(policy), policy, ORIGIN))
+    told = [tiny_observation(instruction) for instruction in INSTRUCTIONS]
+    own, theirs = TorchModel(policy).decide(told), exported.decide(told)
+    np.testing.assert_allclose(theirs, own, atol=1e-5)
+    assert np.abs(own[0] - own[1]).max() > 1e-3
+    exported.warm_up()
+
+
+def test_an_instruction_that_a_file_does_not_know_is_refused_with_those_it_knows():
+    policy = tiny_arm_policy()
+    exported = OnnxModel(with_metadata(onnx_graph(policy), policy, ORIGIN))
+    with pytest.raises(ModelError, match="'wash up'; it knows 'pick up the milk'"):
+        exported.decide([tiny_observation("wash up")])
 
 
 def test_what_is_no_exported_policy_is_named(blind, tmp_path):
