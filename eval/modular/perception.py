@@ -60,7 +60,7 @@ class CameraPerception:
         from helmsight.policies.parking import ParkingPolicy
 
         policy = load_policy(checkpoint)
-        if not isinstance(policy, ParkingPolicy) or policy.semantic_head is None:
+        if not isinstance(policy, ParkingPolicy) or not policy.sees_cameras:
             raise ValueError(
                 f"{checkpoint} cannot perceive for policy=modular: it holds no parking policy that "
                 f"sees cameras (for the true label: checkpoint={TRUE_LABEL})"

@@ -199,11 +199,11 @@ def _cell_of_frustum(camera: CameraSpec, bins: DepthBins, grid: Grid) -> NDArray
     return np.where(inside, row * grid.size + column, grid.size**2)
 
 
-def pixel_rays(camera: CameraSpec) -> NDArray[np.float64]:
+def pixel_rays(camera: CameraSpec, stride: int = STRIDE) -> NDArray[np.float64]:
     """Ray [h, w, 3] in the vehicle frame through each feature pixel, of unit optical depth."""
     v, u = np.meshgrid(
-        (np.arange(camera.height // STRIDE) + 0.5) * STRIDE,
-        (np.arange(camera.width // STRIDE) + 0.5) * STRIDE,
+        (np.arange(camera.height // stride) + 0.5) * stride,
+        (np.arange(camera.width // stride) + 0.5) * stride,
         indexing="ij",
     )
     x = (u - camera.width / 2.0) / camera.focal_length
@@ -217,7 +217,8 @@ def grid_in_camera(camera: CameraSpec, values: Tensor, depth: Tensor, extent: fl
     Each feature pixel takes the value of the cell below the point that it sees at its depth [h, w]
     in metres; what lies far from the ground, such as the sky, or outside the grid gives 0.
     """
-    points = torch.tensor(pixel_rays(camera)) * depth.double().unsqueeze(2)  # [h, w, 3]
+    rays = pixel_rays(camera, camera.height // depth.shape[0])
+    points = torch.tensor(rays) * depth.double().unsqueeze(2)  # [h, w, 3]
     points = points + torch.tensor(camera.position, dtype=torch.double)
     # grid_sample's axes: first the column (y = +extent is -1), then the row (x = +extent).
     place = torch.stack([-points[..., 1] / extent, -points[..., 0] / extent], dim=2)

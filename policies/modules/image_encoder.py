@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 PATCH = 4
@@ -48,6 +49,10 @@ class ImageEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.deepened(self.patch_features(images))
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        """What single patches hold: images [M, H, W, 3] -> [M, C/2, H/4, W/4]."""
         count, height, width, _ = images.shape
         if height % STRIDE or width % STRIDE:
             raise ValueError(
@@ -56,6 +61,32 @@ class ImageEncoder(nn.Module):
         # [M, H, W, 3] -> [M, H/4, 4, W/4, 12] -> [M, H/4, W/4, 48]: 4x4 pixels side by side
         pixels = images.view(count, height // PATCH, PATCH, width // PATCH, 3 * PATCH)
         pixels = pixels.transpose(2, 3).flatten(3).float().sub_(127.5).div_(64.0)
-        features = torch.relu(self.patches(pixels)).permute(0, 3, 1, 2)  # [M, C/2, H/4, W/4]
-        features = torch.relu(self.norm(self.down(features)))  # [M, C, H/8, W/8]
-        return self.blocks(features)
+        return torch.relu(self.patches(pixels)).permute(0, 3, 1, 2)  # [M, C/2, H/4, W/4]
+
+    def deepened(self, patches: Tensor) -> Tensor:
+        """What their surroundings say of them: [M, C/2, H/4, W/4] -> [M, C, H/8, W/8]."""
+        features: Tensor = self.blocks(torch.relu(self.norm(self.down(patches))))
+        return features
+
+
+class PyramidEncoder(nn.Module):
+    """uint8 images [M, H, W, 3] -> features [M, C/2, H/4, W/4].
+
+    What `ImageEncoder` sees at stride 8, laid over what single patches hold at stride 4 (feature
+    pyramid, Lin et al. 2017): a box some metres away is no larger than a patch.
+    """
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.encoder = ImageEncoder(channels, blocks)
+        self.top_down = nn.Conv2d(channels, channels // 2, 1)
+        self.lateral = nn.Conv2d(channels // 2, channels // 2, 1)
+        self.block = ResidualBlock(channels // 2)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.encoder.patch_features(images)  # [M, C/2, H/4, W/4]
+        surroundings = self.top_down(self.encoder.deepened(patches))  # [M, C/2, H/8, W/8]
+        over = functional.interpolate(surroundings, scale_factor=2.0, mode="nearest")
+        features: Tensor = self.block(torch.relu(over + self.lateral(patches)))
+        return features

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.modules.control_aided import ControlAidedAttentionConfig
+from helmsight.policies.modules.course_guard import CourseGuardConfig
 from helmsight.policies.modules.speed_controller import SpeedController
 
 SEES = ("cameras", "label", "nothing")
 HEADS = ("action_chunk", "target_speed", "control_tokens")
 BIRDS_EYES = ("sampling", "lift_splat")
+IMAGE_STRIDES = (8, 4)
 # Frames (0.1 s) ahead: the speed that the target-speed head predicts, and the waypoints (0.1, 1.1,
 # 2.1, 3.1 s, as published).
 SPEED_OFFSET = 3
@@ -24,6 +26,8 @@ TARGET_ENTRIES = ("target_x", "target_y", "target_yaw")
 class ParkingLossWeights:
     """Weight of each part of the loss.
 
+    small_things: what the semantic loss of obstacles that stand alone, such as boxes, counts more:
+    they are few cells beside those of parked cars, and hit as easily.
     consistency: of the distance between what is attended to and done in two looks of one state
     (costs a second pass through the network; 0: off).
     waiting: weight of the acceleration of an expert that stands on its way and brakes, as it does
@@ -35,6 +39,7 @@ class ParkingLossWeights:
     target_speed: float = 1.0
     waypoints: float = 0.5
     semantics: float = 1.0
+    small_things: float = 0.0
     depth: float = 0.25
     attention: float = 0.1
     teacher: float = 1.0
@@ -48,18 +53,22 @@ class ParkingPolicyConfig:
 
     sees: "cameras", "label" (the bird's-eye label instead: the privileged teacher) or "nothing"
     (state and target alone: the yardstick that every camera policy must beat).
+    image_stride: pixels a side of what one feature of the cameras stands for: 8, or 4, which reads
+    what stands where from the grid's cells instead of its tokens.
     head: which head drives ("action_chunk" and "target_speed" are trained together in any case).
     state_inputs: sensors that the policy reads beside the target pose. Accelerations are left out
     by default: they tell the previous command, and a clone that can copy it never starts.
     steering_fades_at: speed in m/s from which on the steering angle is hidden. A standing car waits
     for its wheels and must know where they are; a clone that reads them while it moves copies them
     and steers on and on.
+    guard: what looks whether the way is free before the car moves; for policies that see.
     body_front, body_rear, body_width: the parked car's outline about its rear axle in metres.
     """
 
     sees: str = "cameras"
     head: str = "action_chunk"
     birds_eye: str = "sampling"
+    image_stride: int = 8
     chunk: int = 4
     steps_per_decision: int = 1
     width: int = 64
@@ -77,6 +86,7 @@ class ParkingPolicyConfig:
     grid: Grid = field(default_factory=lambda: Grid(size=16))
     attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)
     speed_controller: SpeedController = field(default_factory=SpeedController)
+    guard: CourseGuardConfig = field(default_factory=CourseGuardConfig)
     loss: ParkingLossWeights = field(default_factory=ParkingLossWeights)
 
     def __post_init__(self) -> None:
@@ -84,9 +94,17 @@ class ParkingPolicyConfig:
             ("sees", self.sees, SEES),
             ("head", self.head, HEADS),
             ("birds_eye", self.birds_eye, BIRDS_EYES),
+            ("image_stride", self.image_stride, IMAGE_STRIDES),
         ):
             if value not in allowed:
-                raise ValueError(f"unknown {name} {value!r}; expected one of {', '.join(allowed)}")
+                named = ", ".join(map(str, allowed))
+                raise ValueError(f"unknown {name} {value!r}; expected one of {named}")
+        if self.image_stride == 4 and self.birds_eye != "sampling":
+            raise ValueError(f"image_stride=4 needs birds_eye=sampling, got {self.birds_eye!r}")
+        if self.image_stride == 4 and self.grid.size > SEMANTIC_SIZE:
+            raise ValueError(
+                f"image_stride=4 takes grids up to {SEMANTIC_SIZE}, got {self.grid.size}"
+            )
         if not 1 <= self.steps_per_decision <= self.chunk:
             raise ValueError(
                 f"steps_per_decision must be 1 to chunk ({self.chunk}), "

@@ -28,6 +28,7 @@ from helmsight.policies.modules.control_aided import (
     Gated,
     build_attention,
 )
+from helmsight.policies.modules.course_guard import CourseGuard, Situation
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
@@ -39,13 +40,17 @@ from helmsight.policies.parking.config import (
 )
 from helmsight.policies.parking.labels import ParkingLabels, make_labels, mean_over_steps
 from helmsight.policies.parking.losses import (
+    OBSTACLE,
     SEMANTIC_WEIGHTS,
     consistency_loss,
     depth_loss,
     grid_loss,
     semantic_loss,
 )
-from helmsight.policies.parking.view import LabelView, Seen, SurroundView
+from helmsight.policies.parking.view import FineSurroundView, LabelView, Seen, SurroundView
+
+# The predicted waypoint that says how far the car means to go within the guard's horizon (1.1 s).
+TRAVEL_WAYPOINT = 1
 
 
 class Decoded(NamedTuple):
@@ -80,6 +85,7 @@ class ParkingPolicy(Policy):
         self._sensors = [embodiment.state.index(name) for name in config.state_inputs]
         self._target = [embodiment.state.index(name) for name in TARGET_ENTRIES]
         self._speed = embodiment.state.index("speed")
+        self._steering_angle = embodiment.state.index("steering_angle")
         state = statistics["observation.state"]
         self.standardise = Standardiser(
             [state["mean"][index] for index in self._sensors],
@@ -95,9 +101,10 @@ class ParkingPolicy(Policy):
         )
         # Two tokens: the ego car and the target, each with its own reading of the state.
         self.state_tokens = nn.Linear(width, 2 * width)
-        self.view: SurroundView | LabelView | None = None
+        self.view: SurroundView | FineSurroundView | LabelView | None = None
         if config.sees == "cameras":
-            self.view = SurroundView(config, embodiment)
+            fine = config.image_stride == 4
+            self.view = (FineSurroundView if fine else SurroundView)(config, embodiment)
         elif config.sees == "label":
             self.view = LabelView(config)
         signal = config.attention if self.view else ControlAidedAttentionConfig("none")
@@ -119,8 +126,12 @@ class ParkingPolicy(Policy):
         )
         semantic_channels = SEMANTIC_CLASSES * (SEMANTIC_SIZE * 2 // config.grid.size) ** 2
         self.semantic_head = (
-            nn.Conv2d(width, semantic_channels, 1) if config.sees == "cameras" else None
+            nn.Conv2d(width, semantic_channels, 1) if isinstance(self.view, SurroundView) else None
         )
+        self.guard: CourseGuard | None = None
+        if config.guard.enabled and self.view is not None:
+            body = (config.body_front, config.body_rear, config.body_width)
+            self.guard = CourseGuard(config.guard, *body, config.grid.extent)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: dict[str, Tensor] = {}
 
@@ -132,17 +143,19 @@ class ParkingPolicy(Policy):
         cameras give to the one that the teacher makes of the label. Raises ValueError for a
         teacher that is none, or of another shape.
         """
-        if not isinstance(self.view, SurroundView) or not isinstance(teacher.view, LabelView):
+        cameras = isinstance(self.view, SurroundView | FineSurroundView)
+        if not cameras or not isinstance(teacher.view, LabelView):
             raise ValueError(
                 "a teacher must see the label (policy=privileged) and its pupil cameras "
                 f"(policy=parking); these see {teacher.config.sees} and {self.config.sees}"
             )
         own, weights = self.state_dict(), teacher.state_dict()
-        not_taken = ["view.encoder.", "view.depth_head.", "view.feature_head.", "semantic_head."]
+        not_taken = ["semantic_head.", "view."]
         if teacher.config.attention != self.config.attention:
             not_taken.append("attention.")  # another signal's: the pupil's own starts anew
         for name, value in own.items():
-            if name.startswith(tuple(not_taken)):
+            behind_the_eyes = name.startswith("view.birds_eye.")
+            if name.startswith(tuple(not_taken)) and not behind_the_eyes:
                 continue
             if name not in weights or weights[name].shape != value.shape:
                 raise ValueError(f"the teacher's shape differs: {name} is missing or of other size")
@@ -258,8 +271,9 @@ class ParkingPolicy(Policy):
             parts["attention"] = self.attention.loss(gated, target)
         if seen is not None and seen.depth_logits is not None:
             depth = torch.stack([batch[key] for key in self.embodiment.depth_keys], dim=1)
-            logits = self._semantics(seen.grid)
-            parts["semantics"] = semantic_loss(logits, batch["observation.birds_eye"])
+            parts["semantics"] = semantic_loss(
+                self._semantics(seen), batch["observation.birds_eye"], weights.small_things
+            )
             parts["depth"] = depth_loss(seen.depth_logits, depth, self.config.depth)
         if seen is not None and self._teacher:
             parts["teacher"] = grid_loss(seen.grid, self._shown(batch))
@@ -308,11 +322,18 @@ class ParkingPolicy(Policy):
         loss = self._action_loss(tokens, context, decoded, labels)
         return ActionOutputs(decoded.chunk.flatten(1), decoded.chunk, loss)
 
-    def _semantics(self, grid: Tensor) -> Tensor:
-        """Class logits [B, 3, 64, 64] of the bird's eye from the grid [B, D, G/2, G/2]."""
+    @property
+    def sees_cameras(self) -> bool:
+        """Whether it sees cameras, and so tells what stands where around the car."""
+        return self.config.sees == "cameras"
+
+    def _semantics(self, seen: Seen) -> Tensor:
+        """Class logits [B, 3, 64, 64] of the bird's eye, of a policy that sees cameras."""
+        if seen.semantics is not None:
+            return seen.semantics
         assert self.semantic_head is not None
         factor = SEMANTIC_SIZE * 2 // self.config.grid.size
-        return functional.pixel_shuffle(self.semantic_head(grid), factor)
+        return functional.pixel_shuffle(self.semantic_head(seen.grid), factor)
 
     def _shown(self, batch: dict[str, Tensor]) -> Tensor:
         """The grid that the teacher makes of the label."""
@@ -339,18 +360,50 @@ class ParkingPolicy(Policy):
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
         self._remember(gated, decoded, seen)
+        chunk = self._chunk(observation["observation.state"], gated, context, decoded)
+        if self.guard is None or seen is None:
+            return chunk
+        return self._guarded(self.guard, chunk, observation, seen, decoded)
+
+    def _chunk(self, state: Tensor, gated: Gated, context: Tensor, decoded: Decoded) -> Tensor:
+        """Actions [B, K, A] of the head that drives."""
         if self.token_head is not None:
             context = self._with_summary(gated.tokens, context)
             return self.action_range.inverse(self.token_head.decode(gated.tokens, context))
         if self.config.head == "target_speed":
             action = self.config.speed_controller.action(
-                current_speed=observation["observation.state"][:, self._speed],
+                current_speed=state[:, self._speed],
                 target_speed=decoded.speed[:, 0] * 2.0,
                 steer=decoded.speed[:, 1],
                 reverse=decoded.speed[:, 2],
             )
             return action.unsqueeze(1)  # [B, A] -> [B, 1, A]
         return self.action_range.inverse(decoded.chunk)
+
+    def _guarded(
+        self,
+        guard: CourseGuard,
+        chunk: Tensor,
+        observation: dict[str, Tensor],
+        seen: Seen,
+        decoded: Decoded,
+    ) -> Tensor:
+        """The chunk [B, K, A] where its way is free; elsewhere what the guard does, K times."""
+        state = observation["observation.state"]
+        if self.sees_cameras:
+            occupied = self._semantics(seen).softmax(dim=1)[:, OBSTACLE]
+        else:
+            occupied = (observation["observation.birds_eye"] == OBSTACLE).to(chunk.dtype)
+        situation = Situation(
+            occupied=occupied,
+            speed=state[:, self._speed],
+            steering=state[:, self._steering_angle],
+            travel=5.0 * torch.hypot(*decoded.waypoints[:, TRAVEL_WAYPOINT, :2].unbind(dim=1)),
+            distance=torch.hypot(state[:, self._target[0]], state[:, self._target[1]]),
+        )
+        first = guard(chunk[:, 0], situation)
+        kept = (first == chunk[:, 0]).all(dim=1)
+        return torch.where(kept[:, None, None], chunk, first[:, None].expand_as(chunk))
 
     @torch.no_grad()
     def predict_semantics(self, observation: dict[str, Tensor]) -> Tensor:
@@ -360,16 +413,17 @@ class ParkingPolicy(Policy):
         """
         _, _, seen = self._tokens(observation)
         assert seen is not None
-        logits = self._semantics(seen.grid)
+        logits = self._semantics(seen)
         weights = logits.new_tensor(SEMANTIC_WEIGHTS).log()
         return (logits - weights.view(1, -1, 1, 1)).softmax(dim=1)
 
     def _remember(self, gated: Gated, decoded: Decoded, seen: Seen | None) -> None:
         self._last = {"waypoints": decoded.waypoints[0]}
         if seen is not None:
-            self._last |= {"attention": gated.attention[0], "grid": seen.grid[:1]}
+            self._last |= {"attention": gated.attention[0]}
             if seen.depth_logits is not None:
                 self._last["depth"] = seen.depth_logits[0]
+                self._last["semantics"] = self._semantics(seen)[0]
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, NDArray[Any]]:
@@ -379,11 +433,10 @@ class ParkingPolicy(Policy):
         found: dict[str, NDArray[Any]] = {
             "waypoints": torch.stack([5.0 * x, 5.0 * y, torch.atan2(sin, cos)], dim=1).numpy()
         }
-        if "grid" not in self._last:
+        if "attention" not in self._last:
             return found
-        if self.semantic_head is not None:
-            semantics = self._semantics(self._last["grid"])  # [1, 3, 64, 64]
-            found["birds_eye"] = semantics[0].argmax(dim=0).byte().numpy()
+        if "semantics" in self._last:
+            found["birds_eye"] = self._last["semantics"].argmax(dim=0).byte().cpu().numpy()
         if self.attention_signal != "none":
             size = self.config.grid.size // 2
             attention = self._last["attention"].view(size, size).cpu()  # [N] -> [G/2, G/2]

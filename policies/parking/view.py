@@ -16,8 +16,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.modules.birds_eye import DepthWeightedSampling, LiftSplat
-from helmsight.policies.modules.image_encoder import ImageEncoder, ResidualBlock
+from helmsight.policies.modules.birds_eye import DepthWeightedSampling, Grid, LiftSplat
+from helmsight.policies.modules.image_encoder import ImageEncoder, PyramidEncoder, ResidualBlock
 from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
@@ -27,11 +27,16 @@ from helmsight.policies.parking.config import (
 
 
 class Seen(NamedTuple):
-    """Fused tokens [B, N, D], the grid [B, D, G/2, G/2] before fusion, depth logits of cameras."""
+    """Fused tokens [B, N, D] and the grid [B, D, G/2, G/2] before fusion.
+
+    Of cameras also the depth logits [B, C, D, h, w], and class logits [B, 3, 64, 64] of the bird's
+    eye where the view has them rather than the grid.
+    """
 
     tokens: Tensor
     grid: Tensor
-    depth_logits: Tensor | None
+    depth_logits: Tensor | None = None
+    semantics: Tensor | None = None
 
 
 def lifted_channels(config: ParkingPolicyConfig) -> int:
@@ -63,6 +68,51 @@ class SurroundView(nn.Module):
         return Seen(tokens, grid, depth_logits)
 
 
+class FineSurroundView(nn.Module):
+    """Cameras, target and state to fused bird's-eye tokens, by finer features and cells.
+
+    Features have a stride of 4 pixels and are asked for at four places a cell. What stands where is
+    read from the cells before they become tokens of 2 x 2: a token of 2.5 m does not hold where in
+    it a box of 0.6 m stands.
+    """
+
+    def __init__(self, config: ParkingPolicyConfig, embodiment: EmbodimentSpec) -> None:
+        super().__init__()
+        lifted, size = lifted_channels(config), config.grid.size
+        self.encoder = PyramidEncoder(config.image_channels, config.image_blocks)
+        self.depth_head = nn.Conv2d(lifted, config.depth.count, 1)
+        self.feature_head = nn.Conv2d(lifted, lifted, 1)
+        places = Grid(2 * size, config.grid.extent)
+        self.to_grid = DepthWeightedSampling(embodiment.cameras, lifted, config.depth, places)
+        channels = self.to_grid.out_channels  # as many as `LabelView` has
+        self.merge = nn.Sequential(
+            nn.Conv2d(4 * channels, channels, 1), nn.ReLU(), ResidualBlock(channels)
+        )
+        self.fold = SEMANTIC_SIZE // size
+        self.semantic_head = nn.Sequential(
+            nn.Conv2d(channels + 3, config.width, 1),
+            nn.ReLU(),
+            nn.Conv2d(config.width, SEMANTIC_CLASSES * self.fold**2, 1),
+        )
+        self.birds_eye = BirdsEyeEncoder(config, channels)
+        for part in (self.merge, self.semantic_head):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
+        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D]."""
+        batch, cameras = images.shape[:2]
+        features = self.encoder(images.flatten(0, 1))  # [B * C, F, H/4, W/4]
+        depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))
+        lifted = self.feature_head(features).unflatten(0, (batch, cameras))
+        places = self.to_grid(lifted, depth_logits.softmax(dim=2))  # [B, G_c, 2 G, 2 G]
+        folded = functional.pixel_unshuffle(places, 2)  # [B, 4 G_c, G, G]
+        cells = self.merge(folded.contiguous(memory_format=torch.channels_last))  # [B, G_c, G, G]
+        marked = torch.cat([cells, self.birds_eye.target_channels(target)], dim=1)
+        semantics = functional.pixel_shuffle(self.semantic_head(marked), self.fold)
+        tokens, grid = self.birds_eye(torch.relu(cells), target, state_tokens)
+        return Seen(tokens, grid, depth_logits, semantics)
+
+
 class LabelView(nn.Module):
     """The semantic bird's-eye label, target and state to fused bird's-eye tokens.
 
@@ -83,7 +133,7 @@ class LabelView(nn.Module):
         shares = class_shares(coarse_label(label, 2 * self.size * self.fold))  # [B, 3, 64, 64]
         folded = functional.pixel_unshuffle(shares, self.fold)  # [B, 3 * fold^2, G, G]
         tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
-        return Seen(tokens, grid, None)
+        return Seen(tokens, grid)
 
 
 class BirdsEyeEncoder(nn.Module):
@@ -118,7 +168,7 @@ class BirdsEyeEncoder(nn.Module):
 
     def forward(self, cells: Tensor, target: Tensor, state_tokens: Tensor) -> tuple[Tensor, Tensor]:
         """cells [B, G_c, G, G], target [B, 3], state [B, T, D] -> tokens [B, N, D] and grid."""
-        grid = torch.cat([cells, self._target_channels(target)], dim=1)
+        grid = torch.cat([cells, self.target_channels(target)], dim=1)
         grid = self.grid_encoder(grid.contiguous(memory_format=torch.channels_last))
         tokens = grid.flatten(2).transpose(1, 2)  # [B, D, G/2, G/2] -> [B, N, D]
         tokens = torch.cat([tokens + self.positions, state_tokens], dim=1)  # [B, N + T, D]
@@ -126,7 +176,7 @@ class BirdsEyeEncoder(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens[:, : self.token_size**2]), grid
 
-    def _target_channels(self, target: Tensor) -> Tensor:
+    def target_channels(self, target: Tensor) -> Tensor:
         """Where each cell lies in the target's frame, and a soft outline of the parked car.
 
         [B, 3] -> [B, 3, G, G]

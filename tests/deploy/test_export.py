@@ -10,6 +10,7 @@ from helmsight.deploy.model import ModelError
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.deploy.torch_model import TorchModel
 from helmsight.policies.modules.birds_eye import DepthBins, Grid
+from helmsight.policies.modules.course_guard import CourseGuardConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from tests.policies.manipulation_batches import INSTRUCTIONS, tiny_observation
 from tests.policies.manipulation_batches import tiny_policy as tiny_arm_policy
@@ -33,6 +34,8 @@ def tiny(**config):
 VARIANTS = {
     "cameras": {},
     "lift_splat": {"birds_eye": "lift_splat"},
+    "fine": {"image_stride": 4},
+    "guarded": {"guard": CourseGuardConfig(enabled=True, threshold=0.3)},
     "nothing": {"sees": "nothing"},
     "target_speed": {"sees": "nothing", "head": "target_speed"},
     "control_tokens": {"sees": "nothing", "head": "control_tokens"},
