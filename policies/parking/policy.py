@@ -134,6 +134,7 @@ class ParkingPolicy(Policy):
             self.guard = CourseGuard(config.guard, *body, config.grid.extent)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: dict[str, Tensor] = {}
+        self._last_seen: Seen
 
     def learn_from(self, teacher: ParkingPolicy) -> None:
         """Start with a privileged policy's weights, and learn to see what it is shown.
@@ -421,9 +422,9 @@ class ParkingPolicy(Policy):
         self._last = {"waypoints": decoded.waypoints[0]}
         if seen is not None:
             self._last |= {"attention": gated.attention[0]}
-            if seen.depth_logits is not None:
-                self._last["depth"] = seen.depth_logits[0]
-                self._last["semantics"] = self._semantics(seen)[0]
+            looks = (seen.depth_logits, seen.semantics)
+            depth, semantics = (None if look is None else look[:1] for look in looks)
+            self._last_seen = Seen(seen.tokens[:1], seen.grid[:1], depth, semantics)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, NDArray[Any]]:
@@ -435,16 +436,17 @@ class ParkingPolicy(Policy):
         }
         if "attention" not in self._last:
             return found
-        if "semantics" in self._last:
-            found["birds_eye"] = self._last["semantics"].argmax(dim=0).byte().cpu().numpy()
+        if self.sees_cameras:
+            semantics = self._semantics(self._last_seen)  # [1, 3, 64, 64]
+            found["birds_eye"] = semantics[0].argmax(dim=0).byte().cpu().numpy()
         if self.attention_signal != "none":
             size = self.config.grid.size // 2
             attention = self._last["attention"].view(size, size).cpu()  # [N] -> [G/2, G/2]
             attention = attention / attention.max().clamp(min=1e-12)
             found["attention.birds_eye"] = attention.numpy()
-            if "depth" not in self._last:
+            if self._last_seen.depth_logits is None:
                 return found
-            depth = self._last["depth"].softmax(dim=1).cpu()  # [C, D, h, w]
+            depth = self._last_seen.depth_logits[0].softmax(dim=1).cpu()  # [C, D, h, w]
             for index, key in enumerate(self.embodiment.image_keys):
                 metres = self.config.depth.centers()[depth[index].argmax(dim=0)]  # [h, w]
                 found[f"attention.{key}"] = grid_in_camera(
