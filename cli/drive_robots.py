@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from helmsight.cli.trained_options import camera_options
+
 if TYPE_CHECKING:
     from helmsight.deploy.client import Announcement
     from helmsight.deploy.robot import Robot
@@ -49,10 +51,9 @@ def _parking_rides(values: dict[str, Any], announced: Announcement) -> Iterator[
 def _libero_rides(values: dict[str, Any], announced: Announcement) -> Iterator[Ride]:
     from helmsight.envs.libero.embodiment import LIBERO_SAFETY, libero_embodiment
 
-    environment = dict(values["robot_options"])
-    suite, cameras = environment["suite"], announced.embodiment.cameras
-    size = cameras[0].width if cameras else environment["image_size"]
-    environment["image_size"] = size
+    size = camera_options(announced.embodiment)["image_size"]
+    environment = {**values["robot_options"], "image_size": size}
+    suite = environment["suite"]
     simulated = _Simulated("libero", libero_embodiment(suite, size), LIBERO_SAFETY, announced)
     for episode in values["episodes"]:
         name = f"libero/{suite}/{environment['protocol']}/{episode}"

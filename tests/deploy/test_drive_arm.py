@@ -11,6 +11,7 @@ from helmsight.cli.main import main
 from helmsight.cli.simulated_robot import SimulatedRobot
 from helmsight.envs.libero.embodiment import LIBERO_SAFETY, libero_embodiment
 from helmsight.envs.libero.package import find_assets, package_folder
+from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.training.dataset.reader import LeRobotDataset
 
 HERE = package_folder() is not None and importlib.util.find_spec("robosuite") is not None
@@ -57,6 +58,19 @@ def test_the_arm_is_driven_and_the_drive_recorded_under_its_instruction(tmp_path
 
 def test_a_policy_for_another_robot_is_refused(capsys):
     with ServerThread() as server:
+        assert main(["drive", f"server={server.address}", "robot=libero"]) == 2
+    assert "the served policy is for another robot than 'libero'" in capsys.readouterr().err
+
+
+class BlindCarModel(FakeModel):
+    """Of a car that was recorded without cameras."""
+
+    embodiment = parking_embodiment("none")
+    observation_keys = ("observation.state",)
+
+
+def test_a_policy_without_cameras_for_another_robot_is_refused_as_well(capsys):
+    with ServerThread(BlindCarModel()) as server:
         assert main(["drive", f"server={server.address}", "robot=libero"]) == 2
     assert "the served policy is for another robot than 'libero'" in capsys.readouterr().err
 
