@@ -13,26 +13,30 @@ from helmsight.envs.libero.embodiment import LIBERO_SAFETY, libero_embodiment
 from helmsight.envs.libero.package import find_assets, package_folder
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.training.dataset.reader import LeRobotDataset
+from tests.policies.manipulation_batches import arm
 
 HERE = package_folder() is not None and importlib.util.find_spec("robosuite") is not None
 needs_libero = pytest.mark.skipif(
     not HERE or find_assets() is None,
     reason="LIBERO or its scene assets (HELMSIGHT_LIBERO_ASSETS) are not here",
 )
-ARM = libero_embodiment("libero_object", 32)
+needs_tasks = pytest.mark.skipif(not HERE, reason="LIBERO is not installed here")
 
 
 class DescendingModel(FakeModel):
     """Reads no image; moves the hand down and closes the gripper."""
 
-    embodiment = ARM
     observation_keys = ("observation.state", "task")
     steps_per_decision = 8
+
+    def __init__(self):
+        super().__init__()
+        self.embodiment = libero_embodiment("libero_object", 32)
 
     def decide(self, observations):
         self.batches.append(len(observations))
         self.told = str(observations[0]["task"])
-        actions = np.zeros((len(observations), 8, ARM.action.size), np.float32)
+        actions = np.zeros((len(observations), 8, self.embodiment.action.size), np.float32)
         actions[:, :, 2], actions[:, :, 6] = -0.5, 1.0
         return actions
 
@@ -56,6 +60,7 @@ def test_the_arm_is_driven_and_the_drive_recorded_under_its_instruction(tmp_path
     assert heights[-1] < heights[0] - 0.02
 
 
+@needs_tasks
 def test_a_policy_for_another_robot_is_refused(capsys):
     with ServerThread() as server:
         assert main(["drive", f"server={server.address}", "robot=libero"]) == 2
@@ -69,6 +74,7 @@ class BlindCarModel(FakeModel):
     observation_keys = ("observation.state",)
 
 
+@needs_tasks
 def test_a_policy_without_cameras_for_another_robot_is_refused_as_well(capsys):
     with ServerThread(BlindCarModel()) as server:
         assert main(["drive", f"server={server.address}", "robot=libero"]) == 2
@@ -79,7 +85,7 @@ class StandingEnvironment:
     """Notes the actions that it is given."""
 
     def __init__(self):
-        self.embodiment = ARM
+        self.embodiment = arm()
         self.actions = []
 
     def restart(self, seed, options):
