@@ -8,6 +8,9 @@ from typing import Any
 
 from helmsight.cli.configuration import configuration
 
+# Options that say which policy is trained, and none that the training loop reads.
+_OF_THE_POLICY = ("policy", "start", "teacher")
+
 
 def run(words: list[str]) -> int:
     """Train; returns the exit code, 130 after Ctrl-C."""
@@ -17,9 +20,10 @@ def run(words: list[str]) -> int:
     from helmsight.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    from helmsight.policies.base import config_from_dict, load_policy, policy_type
+    from helmsight.policies.base import config_from_dict, load_model, load_policy, policy_type
     from helmsight.training.augmentation import AugmentationSettings
     from helmsight.training.data import train
+    from helmsight.training.fine_tuning import beginning_with
     from helmsight.training.settings import TrainingSettings
 
     policy = dict(values["policy"])
@@ -31,16 +35,18 @@ def run(words: list[str]) -> int:
     settings = TrainingSettings(**_settings(values, AugmentationSettings))
 
     def make_policy(embodiment: Any, statistics: Any) -> Any:
-        made: Any = policy_class(policy_config, embodiment, statistics)
+        new: Any = policy_class(policy_config, embodiment, statistics)
         if values["teacher"] is not None:
-            if not hasattr(made, "learn_from"):
+            if not hasattr(new, "learn_from"):
                 raise ValueError(
-                    f"policy={made.type_name} learns from no teacher; leave teacher out"
+                    f"policy={new.type_name} learns from no teacher; leave teacher out"
                 )
-            made.learn_from(load_policy(values["teacher"]))
-        return made
+            new.learn_from(load_policy(values["teacher"]))
+        return new
 
-    summary = train(settings, make_policy, config=values)
+    start = values["start"]
+    made = make_policy if start is None else beginning_with(load_model(start), make_policy)
+    summary = train(settings, made, config=values)
     if not summary.completed:
         print(f"stopped at step {summary.steps}; the same command goes on from there")
         return 130
@@ -55,7 +61,7 @@ def _refuse_attention(policy: str, words: list[str]) -> None:
 
 
 def _settings(values: dict[str, Any], augmentation: type) -> dict[str, Any]:
-    chosen = {key: value for key, value in values.items() if key not in ("policy", "teacher")}
+    chosen = {key: value for key, value in values.items() if key not in _OF_THE_POLICY}
     data = values["data"]
     chosen["data"] = tuple(map(Path, [data] if isinstance(data, str) else data))
     chosen["out"] = Path(values["out"])

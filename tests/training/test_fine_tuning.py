@@ -1,0 +1,72 @@
+"""Beginning with the weights of a model that was trained before."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.base import load_policy
+from helmsight.policies.motion import MotionConfig, MotionNetwork
+from helmsight.training.fine_tuning import beginning_with
+
+
+def embodiment():
+    return load_policy("parking-s").embodiment
+
+
+def statistics(scale: float) -> dict:
+    sizes = {"observation.state": embodiment().state.size, "action": embodiment().action.size}
+    return {
+        key: {
+            "mean": [0.0] * size,
+            "std": [scale] * size,
+            **{name: [-scale] * size for name in ("min", "q01", "q10")},
+            **{name: [scale] * size for name in ("max", "q90", "q99")},
+        }
+        for key, size in sizes.items()
+    }
+
+
+def make_motion(robot: EmbodimentSpec, values: dict) -> MotionNetwork:
+    return MotionNetwork(MotionConfig(width=8), robot, values)
+
+
+def test_weights_and_scales_are_those_of_the_start():
+    torch.manual_seed(0)
+    start = make_motion(embodiment(), statistics(2.0))
+    torch.manual_seed(1)
+    begun = beginning_with(start, make_motion)(embodiment(), statistics(5.0))
+    assert begun.statistics == start.statistics
+    for name, value in start.state_dict().items():
+        assert torch.equal(begun.state_dict()[name], value), name
+
+
+def test_the_start_itself_is_left_as_it_was():
+    start = make_motion(embodiment(), statistics(2.0))
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    begun = beginning_with(start, make_motion)(embodiment(), statistics(2.0))
+    with torch.no_grad():
+        for parameter in begun.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+
+
+def test_another_shape_is_refused_by_the_names_of_its_tensors():
+    start = MotionNetwork(MotionConfig(width=16), embodiment(), statistics(2.0))
+    with pytest.raises(ValueError, match="another shape than this policy: .*weight"):
+        beginning_with(start, make_motion)(embodiment(), statistics(2.0))
+
+
+def test_another_type_is_refused():
+    with pytest.raises(ValueError, match="start holds a parking model; policy=motion can not"):
+        beginning_with(load_policy("parking-s"), make_motion)(embodiment(), statistics(2.0))
+
+
+def test_another_robot_is_refused_by_what_differs():
+    start = make_motion(embodiment(), statistics(2.0))
+    action = embodiment().action
+    others = dataclasses.replace(action, names=("joint_0", *action.names[1:]))
+    arm = dataclasses.replace(embodiment(), action=others)
+    with pytest.raises(ValueError, match="the action entries .*; the data has joint_0"):
+        beginning_with(start, make_motion)(arm, statistics(2.0))

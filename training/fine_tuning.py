@@ -1,0 +1,67 @@
+"""Training that begins with the weights of a model that was trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from helmsight.envs.spec import EmbodimentSpec
+from helmsight.policies.base import Statistics, TrainedModel
+
+MakePolicy = Callable[[EmbodimentSpec, Statistics], TrainedModel]
+
+
+def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
+    """What `make_policy` makes, with the weights of `start`.
+
+    The scales of states and actions stay those of `start`: in others its weights would mean
+    something else. Instructions and losses are the new training's own.
+
+    What is returned raises ValueError where `start` is of another type, for another robot or of
+    another shape, naming what differs.
+    """
+
+    def make(embodiment: EmbodimentSpec, statistics: Statistics) -> TrainedModel:
+        _require_same_robot(start.embodiment, embodiment)
+        scales = {key: start.statistics[key] for key in statistics if key in start.statistics}
+        model = make_policy(embodiment, {**statistics, **scales})
+        if model.type_name != start.type_name:
+            raise ValueError(
+                f"start holds a {start.type_name} model; policy={model.type_name} can not begin "
+                "with its weights"
+            )
+        _copy_weights(start, model)
+        return model
+
+    return make
+
+
+def _require_same_robot(start: EmbodimentSpec, data: EmbodimentSpec) -> None:
+    for what, before, now in (
+        ("state entries", start.state.names, data.state.names),
+        ("action entries", start.action.names, data.action.names),
+        ("cameras", tuple(start.image_keys), tuple(data.image_keys)),
+    ):
+        if tuple(before) != tuple(now):
+            raise ValueError(
+                f"start was trained with the {what} {', '.join(before)}; "
+                f"the data has {', '.join(now)}"
+            )
+
+
+@torch.no_grad()
+def _copy_weights(start: TrainedModel, model: TrainedModel) -> None:
+    weights, own = start.state_dict(), model.state_dict()
+    differing = [
+        name
+        for name in sorted(weights.keys() | own.keys())
+        if name not in weights or name not in own or weights[name].shape != own[name].shape
+    ]
+    if differing:
+        shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
+        raise ValueError(
+            f"start has another shape than this policy: {shown} "
+            f"({len(differing)} tensors differ). Train with the options that it was trained with"
+        )
+    model.load_state_dict(weights)
