@@ -54,7 +54,7 @@ def test_the_start_itself_is_left_as_it_was():
 
 def test_another_shape_is_refused_by_the_names_of_its_tensors():
     start = MotionNetwork(MotionConfig(width=16), embodiment(), statistics(2.0))
-    with pytest.raises(ValueError, match="another shape than this policy: .*weight"):
+    with pytest.raises(ValueError, match=r"another shape than this policy: .*weight"):
         beginning_with(start, make_motion)(embodiment(), statistics(2.0))
 
 
@@ -68,5 +68,5 @@ def test_another_robot_is_refused_by_what_differs():
     action = embodiment().action
     others = dataclasses.replace(action, names=("joint_0", *action.names[1:]))
     arm = dataclasses.replace(embodiment(), action=others)
-    with pytest.raises(ValueError, match="the action entries .*; the data has joint_0"):
+    with pytest.raises(ValueError, match=r"the action entries .*; the data has joint_0"):
         beginning_with(start, make_motion)(arm, statistics(2.0))
