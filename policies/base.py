@@ -64,6 +64,8 @@ class TrainedModel(nn.Module, abc.ABC):
     config_class: ClassVar[type]
     # Whether `know_instructions` is to be told the instructions of the training data.
     follows_instructions: ClassVar[bool] = False
+    # Features that not every data set has, and the option that trains without them.
+    optional_inputs: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: Any, embodiment: EmbodimentSpec, statistics: Statistics) -> None:
         super().__init__()

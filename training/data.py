@@ -16,6 +16,7 @@ from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import Statistics, TrainedModel
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.training.augmentation import Augmentation
+from helmsight.training.dataset.format import DatasetError
 from helmsight.training.dataset.instructions import INSTRUCTIONS_PATH, instruction_embeddings
 from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
@@ -145,6 +146,8 @@ class LeRobotTrainingData:
 
     def _windows(self, policy: nn.Module, episodes: Sequence[Sequence[int]]) -> list[Windows]:
         fed = cast(TrainedModel, policy)
+        for dataset in self.datasets:
+            _require_features(dataset, fed)
         return [
             Windows(
                 dataset,
@@ -156,6 +159,16 @@ class LeRobotTrainingData:
             )
             for dataset, chosen in zip(self.datasets, episodes, strict=True)
         ]
+
+
+def _require_features(dataset: LeRobotDataset, fed: TrainedModel) -> None:
+    """Raises DatasetError for a feature that is missing and that training can do without."""
+    for key in fed.input_keys():
+        if key not in dataset.features and key in fed.optional_inputs:
+            raise DatasetError(
+                f"{dataset.root} has no feature {key!r}, from which this policy learns; "
+                f"{fed.optional_inputs[key]} trains without it"
+            )
 
 
 def _hash_of_files(folder: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class ManipulationPolicy(Policy):
     config_class = ManipulationPolicyConfig
     config: ManipulationPolicyConfig
     follows_instructions = True
+    optional_inputs: ClassVar[Mapping[str, str]] = {FOCUS_KEY: "policy.focus=false"}
 
     def __init__(
         self, config: ManipulationPolicyConfig, embodiment: EmbodimentSpec, statistics: Statistics

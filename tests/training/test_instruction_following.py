@@ -120,3 +120,13 @@ def test_an_arm_is_not_mirrored_unless_asked_and_then_the_error_says_why(data, t
     asked = LeRobotTrainingData(settings(data, tmp_path, mirror=0.5))
     with pytest.raises(ValueError, match=r"does to 'height' of the state is not known.*mirror=0"):
         asked.batches(policy, 0, 0)
+
+
+def test_data_without_places_names_the_option_that_does_without_them(data, tmp_path):
+    finding = dataclasses.replace(CONFIG, focus=True)
+    expected = r"no feature 'simulator.focus'.*policy\.focus=false trains without it"
+    with pytest.raises(ValueError, match=expected):
+        train(
+            settings(data, tmp_path / "run"),
+            lambda robot, statistics: ManipulationPolicy(finding, robot, statistics),
+        )
