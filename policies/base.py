@@ -266,17 +266,22 @@ def load_weights(model: nn.Module, file: Path) -> None:
         weights = safetensors.torch.load_file(file)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{file} is no readable safetensors file: {error}") from error
+    problems = misfits(model, weights)
+    if problems:
+        raise ValueError(f"{file} does not fit its configuration: " + "; ".join(problems))
+    model.load_state_dict(weights)
+
+
+def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """One line a tensor that is missing, too many or of another shape than the model's."""
     expected = model.state_dict()
     problems = [f"missing tensor {name}" for name in sorted(expected.keys() - weights.keys())]
     problems += [f"unexpected tensor {name}" for name in sorted(weights.keys() - expected.keys())]
-    problems += [
+    return problems + [
         f"tensor {name} has shape {tuple(weights[name].shape)}, expected {tuple(value.shape)}"
         for name, value in expected.items()
         if name in weights and weights[name].shape != value.shape
     ]
-    if problems:
-        raise ValueError(f"{file} does not fit its configuration: " + "; ".join(problems))
-    model.load_state_dict(weights)
 
 
 def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:

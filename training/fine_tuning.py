@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Statistics, TrainedModel
-
-MakePolicy = Callable[[EmbodimentSpec, Statistics], TrainedModel]
+from helmsight.policies.base import Statistics, TrainedModel, misfits
+from helmsight.training.data import MakePolicy
 
 
 def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
@@ -38,6 +33,7 @@ def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
 
 
 def _require_same_robot(start: EmbodimentSpec, data: EmbodimentSpec) -> None:
+    """Less than `EmbodimentSpec.differences`: another scene's cameras may stand elsewhere."""
     for what, before, now in (
         ("state entries", start.state.names, data.state.names),
         ("action entries", start.action.names, data.action.names),
@@ -50,18 +46,13 @@ def _require_same_robot(start: EmbodimentSpec, data: EmbodimentSpec) -> None:
             )
 
 
-@torch.no_grad()
 def _copy_weights(start: TrainedModel, model: TrainedModel) -> None:
-    weights, own = start.state_dict(), model.state_dict()
-    differing = [
-        name
-        for name in sorted(weights.keys() | own.keys())
-        if name not in weights or name not in own or weights[name].shape != own[name].shape
-    ]
-    if differing:
-        shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
+    weights = start.state_dict()
+    problems = misfits(model, weights)
+    if problems:
+        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
         raise ValueError(
             f"start has another shape than this policy: {shown} "
-            f"({len(differing)} tensors differ). Train with the options that it was trained with"
+            f"({len(problems)} tensors differ). Train with the options that it was trained with"
         )
     model.load_state_dict(weights)

@@ -45,24 +45,25 @@ def coarse_meshes(model: Any) -> Iterator[None]:
     before = {name: np.array(getattr(model, name)) for name in _CHANGED}
     try:
         for mesh in range(model.nmesh):
-            start, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
-            extent = float(np.ptp(model.mesh_vert[start : start + count], axis=0).max())
-            if model.mesh_facenum[mesh] >= _FEW_FACES and extent <= _LARGE:
-                _make_coarse(model, mesh, min(_CELL_SHARE * extent, _LARGEST_CELL))
+            if model.mesh_facenum[mesh] >= _FEW_FACES:
+                _make_coarse(model, mesh)
         yield
     finally:
         for name, values in before.items():
             getattr(model, name)[...] = values
 
 
-def _make_coarse(model: Any, mesh: int, cell: float) -> None:
+def _make_coarse(model: Any, mesh: int) -> None:
     """Put the faces that stay first in the mesh's own part of the model's lists."""
-    first, count = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
     start, vertices = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+    places = model.mesh_vert[start : start + vertices]
+    extent = float(np.ptp(places, axis=0).max())
+    if extent > _LARGE:
+        return
+    first, count = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
     part = slice(first, first + count)
     faces = Faces(*(np.array(getattr(model, name)[part]) for name in _CHANGED[1:]))
-    places = model.mesh_vert[start : start + vertices]
-    coarse = clustered(places, faces, cell)
+    coarse = clustered(places, faces, min(_CELL_SHARE * extent, _LARGEST_CELL))
     kept = len(coarse.vertices)
     for name, values in zip(_CHANGED[1:], coarse, strict=True):
         getattr(model, name)[first : first + kept] = values

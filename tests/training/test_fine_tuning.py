@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import load_policy
 from helmsight.policies.motion import MotionConfig, MotionNetwork
@@ -12,7 +13,7 @@ from helmsight.training.fine_tuning import beginning_with
 
 
 def embodiment():
-    return load_policy("parking-s").embodiment
+    return parking_embodiment("none")
 
 
 def statistics(scale: float) -> dict:
@@ -59,8 +60,9 @@ def test_another_shape_is_refused_by_the_names_of_its_tensors():
 
 
 def test_another_type_is_refused():
+    parking = load_policy("parking-s")
     with pytest.raises(ValueError, match="start holds a parking model; policy=motion can not"):
-        beginning_with(load_policy("parking-s"), make_motion)(embodiment(), statistics(2.0))
+        beginning_with(parking, make_motion)(parking.embodiment, statistics(2.0))
 
 
 def test_another_robot_is_refused_by_what_differs():
