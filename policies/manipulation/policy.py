@@ -33,6 +33,8 @@ STATE_KEY = "observation.state"
 INSTRUCTIONS = "instruction_embeddings"
 # Positions of the thing that the demonstrator dealt with and of where it goes; of the hand.
 FOCUS_KEY = "simulator.focus"
+# The same for another instruction of the scene, and the instruction's index or -1.
+OTHER_FOCUS_KEY, OTHER_INSTRUCTION_KEY = "simulator.other_focus", "simulator.other_instruction"
 HAND_POSITION = slice(0, 3)
 CONTEXT_TOKENS = 2  # proprioception and language
 
@@ -51,7 +53,11 @@ class ManipulationPolicy(Policy):
     config_class = ManipulationPolicyConfig
     config: ManipulationPolicyConfig
     follows_instructions = True
-    optional_inputs: ClassVar[Mapping[str, str]] = {FOCUS_KEY: "policy.focus=false"}
+    optional_inputs: ClassVar[Mapping[str, str]] = {
+        FOCUS_KEY: "policy.focus=false policy.other_instruction_share=0",
+        OTHER_FOCUS_KEY: "policy.other_instruction_share=0",
+        OTHER_INSTRUCTION_KEY: "policy.other_instruction_share=0",
+    }
 
     def __init__(
         self, config: ManipulationPolicyConfig, embodiment: EmbodimentSpec, statistics: Statistics
@@ -108,7 +114,11 @@ class ManipulationPolicy(Policy):
 
     def input_keys(self) -> list[str]:
         keys = [*self.embodiment.image_keys, STATE_KEY, TASK_INDEX_KEY, "action"]
-        return [*keys, FOCUS_KEY] if self.focus is not None else keys
+        if self.focus is not None:
+            keys.append(FOCUS_KEY)
+        if self.config.other_instruction_share > 0.0:
+            keys += [OTHER_FOCUS_KEY, OTHER_INSTRUCTION_KEY]
+        return keys
 
     def window_offsets(self) -> dict[str, list[int]]:
         return {"action": list(range(self.config.chunk))}
@@ -134,11 +144,21 @@ class ManipulationPolicy(Policy):
             embedding = self.instructions.rows(batch[TASK_INDEX_KEY])
         else:
             raise KeyError(f"the batch lacks {TASK_KEY!r}, the instruction to follow")
-        if self.training and self.config.instruction_noise > 0.0:
-            noise = torch.randn_like(embedding) / self.config.instruction_width**0.5
-            embedding = embedding + self.config.instruction_noise * noise
+        if self.training:
+            embedding = self._misheard(embedding)
         embedding = embedding / embedding.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return embedding * self.config.instruction_width**0.5
+
+    def _misheard(self, embedding: Tensor) -> Tensor:
+        """Embeddings [B, T] of norm 1 as a paraphrase could have them."""
+        noise = torch.randn_like(embedding) / self.config.instruction_width**0.5
+        embedding = embedding + self.config.instruction_noise * noise
+        known = self.instructions.vectors
+        if not len(known):
+            return embedding
+        other = known[torch.randint(len(known), (len(embedding),), device=known.device)]
+        blend = torch.rand(len(embedding), 1, device=known.device) * self.config.instruction_blend
+        return torch.lerp(embedding, other, blend)
 
     def _state(self, state: Tensor) -> Tensor:
         """Network inputs [B, S'] of states [B, S]: standardised, an orientation as a matrix."""
@@ -188,13 +208,17 @@ class ManipulationPolicy(Policy):
     # Training
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.training and OTHER_INSTRUCTION_KEY in batch:
+            batch = ask_otherwise(batch, self.config.other_instruction_share)
         target = self.action_scale(batch["action"])  # [B, K, A]
         valid = (~batch["action_is_pad"]).float()
         seen = self.see(batch)
         gated: Gated = self.attention(seen.tokens)
         found = self.found(gated.tokens, seen.context)
         chunk = self.decode_knowing(gated.tokens, seen.context, found)
-        parts = {"action": _imitation_error(chunk, target, valid).mean()}
+        shown = valid.any(dim=1).float()  # [B]
+        error = _imitation_error(chunk, target, valid)
+        parts = {"action": (error * shown).sum() / shown.sum().clamp(min=1.0)}
         if found is not None:
             wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
             parts["focus"] = (found - wanted).abs().mean()
@@ -257,6 +281,22 @@ class ManipulationPolicy(Policy):
         shares = maps.unflatten(2, (cameras, -1)).transpose(1, 2)  # [B, C, M, A]
         placed = as_distribution(weights).to(shares.dtype)  # [B, C, A, N]
         return (shares @ placed).unflatten(3, (self.vision.rows, self.vision.columns))
+
+
+def ask_otherwise(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The batch [B], some of it with another instruction, its focus, and no action to imitate.
+
+    share: how much of it, drawn anew at each call; entries whose scene allows no other instruction
+    stay as they are.
+    """
+    other = batch[OTHER_INSTRUCTION_KEY]
+    asked = (torch.rand(len(other), device=other.device) < share) & (other >= 0)  # [B]
+    return {
+        **batch,
+        TASK_INDEX_KEY: torch.where(asked, other, batch[TASK_INDEX_KEY]),
+        FOCUS_KEY: torch.where(asked[:, None], batch[OTHER_FOCUS_KEY], batch[FOCUS_KEY]),
+        "action_is_pad": batch["action_is_pad"] | asked[:, None],
+    }
 
 
 def _check_entries(config: ManipulationPolicyConfig, embodiment: EmbodimentSpec) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from helmsight.policies.base import config_from_dict, load_policy
 from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPolicyConfig
+from helmsight.policies.manipulation.policy import ask_otherwise
 from helmsight.policies.modules import instruction_encoder
 from tests.policies.manipulation_batches import (
     CHUNK,
@@ -83,6 +84,62 @@ def test_it_learns_where_the_thing_is_and_decides_by_it():
         policy.focus.positions[-1].bias.add_(2.0)
     after = policy.predict_action_chunk(policy.to_batch(tiny_observation()))
     assert (after - before).abs().max() > 1e-3
+
+
+def asked_batch(size=64):
+    """Windows of which every second scene allows another instruction, the first one."""
+    batch = tiny_batch(size)
+    other = torch.where(torch.arange(size) % 2 == 0, 0, -1)
+    return batch | {
+        "task_index": torch.ones(size, dtype=torch.int64),
+        "simulator.focus": torch.zeros(size, 6),
+        "simulator.other_focus": torch.ones(size, 6),
+        "simulator.other_instruction": other,
+    }
+
+
+def test_a_share_of_a_batch_is_asked_where_to_look_by_another_instruction_of_its_scene():
+    torch.manual_seed(0)
+    batch = asked_batch()
+    asked = ask_otherwise(batch, 0.5)
+    other = asked["task_index"] == 0  # [B]
+    assert 8 <= int(other.sum()) <= 24  # half of the 32 that allow another
+    assert not other[batch["simulator.other_instruction"] < 0].any()
+    assert torch.equal(asked["simulator.focus"], other.float()[:, None].expand(-1, 6))
+    assert torch.equal(asked["action_is_pad"], other[:, None].expand(-1, CHUNK))
+    assert torch.equal(batch["task_index"], torch.ones(64, dtype=torch.int64))
+
+
+def test_what_another_instruction_would_do_is_not_imitated():
+    policy = tiny_policy("none", focus=True, other_instruction_share=0.5)
+    batch = asked_batch(4) | {"action_is_pad": torch.zeros(4, CHUNK, dtype=torch.bool)}
+    first = {key: values[:1] for key, values in batch.items()}
+    batch["action_is_pad"][1:] = True
+    assert torch.allclose(policy(batch)[1]["action"], policy(first)[1]["action"], atol=1e-6)
+
+
+def test_every_parameter_learns_when_other_instructions_are_asked_too():
+    policy = tiny_policy(focus=True, other_instruction_share=0.5).train()
+    assert {"simulator.other_focus", "simulator.other_instruction"} <= set(policy.input_keys())
+    loss, _ = policy(asked_batch(8))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in policy.parameters())
+
+
+def test_asking_where_to_look_needs_a_head_that_finds_it():
+    with pytest.raises(ValueError, match="other_instruction_share asks the focus alone"):
+        tiny_config(other_instruction_share=0.25)
+
+
+def test_a_misheard_instruction_stays_nearer_to_itself_than_to_any_other():
+    policy = tiny_policy(instruction_noise=0.2, instruction_blend=0.3).train()
+    tasks = torch.arange(200) % 2
+    heard = policy.condition({"task_index": tasks})  # [B, T]
+    nearest = (heard @ policy.instructions.vectors.T).argmax(dim=1)
+    assert torch.equal(nearest, tasks)
+    assert not torch.equal(heard[0], heard[2])
+    policy.eval()
+    assert torch.equal(*policy.condition({"task_index": torch.tensor([1, 1])}))
 
 
 def test_the_attention_of_a_share_of_the_batch_has_a_target():

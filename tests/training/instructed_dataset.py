@@ -59,11 +59,23 @@ def embed(instructions: Any) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def record(root: Path, episodes: int, tasks: tuple[str, ...] = INSTRUCTIONS) -> Path:
-    """A data set of `episodes` episodes with both instructions and both scenes in turns."""
+def record(
+    root: Path,
+    episodes: int,
+    tasks: tuple[str, ...] = INSTRUCTIONS,
+    others: tuple[str, ...] = (),
+) -> Path:
+    """A data set of `episodes` episodes with both instructions and both scenes in turns.
+
+    others: instructions that a column `other` of the data set counts, in turns after -1.
+    """
     random = np.random.default_rng(0)
     spec = embodiment()
-    with DatasetWriter.create(root, embodiment_features(spec), RATE, spec) as writer:
+    features = embodiment_features(spec)
+    if others:
+        named = {"info": {"instructions": list(others)}}
+        features["other"] = {"dtype": "int64", "shape": [1], "names": None, **named}
+    with DatasetWriter.create(root, features, RATE, spec) as writer:
         for episode in range(episodes):
             task, red_is_left = episode % 2, episode // 2 % 2 == 0
             move = aside(red_is_left, INSTRUCTIONS.index(tasks[task]))
@@ -71,6 +83,8 @@ def record(root: Path, episodes: int, tasks: tuple[str, ...] = INSTRUCTIONS) -> 
             columns = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]}
             columns["observation.state"] = random.normal(size=(LENGTH, 2)).astype(np.float32)
             columns["action"] = np.tile(np.array([move, -move], np.float32), (LENGTH, 1))
+            if others:
+                columns["other"] = np.arange(LENGTH)[:, None] % (len(others) + 1) - 1
             folder = writer.staging_folder / f"episode-{episode}"
             staged = stage_episode(folder, writer.features, RATE, columns, tasks[task])
             writer.commit(staged, {})

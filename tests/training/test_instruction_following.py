@@ -10,6 +10,7 @@ from helmsight.policies.modules.film_vision import VisionConfig
 from helmsight.policies.modules.routed_trunk import TrunkConfig
 from helmsight.training.augmentation import AugmentationSettings
 from helmsight.training.data import LeRobotTrainingData, train
+from helmsight.training.dataset.windows import Windows
 from helmsight.training.settings import TrainingSettings
 from tests.training.instructed_dataset import (
     INSTRUCTIONS,
@@ -106,6 +107,16 @@ def test_instructions_of_several_data_sets_are_counted_together(data, tmp_path):
     assert windows[1].batch([0])["task_index"].tolist() == [1]
 
 
+def test_a_column_of_other_instructions_counts_them_as_the_tasks_are_counted(data, tmp_path):
+    strange = "go to the green square"
+    asked = record(tmp_path / "asked", 2, others=(strange, INSTRUCTIONS[0]))
+    both = dataclasses.replace(settings(data, tmp_path / "run"), data=(data, asked), batch_size=8)
+    source = LeRobotTrainingData(both)
+    assert source.tasks == [*INSTRUCTIONS, strange]
+    windows = Windows(source.datasets[1], {}, ["other"], [0], tasks=source.tasks)
+    assert windows.batch([0, 1, 2, 3])["other"].tolist() == [-1, 2, 0, -1]
+
+
 def test_embeddings_beside_the_data_do_not_make_it_another_data_set(data, tmp_path):
     bare = record(tmp_path / "bare", 2)
     source = settings(bare, tmp_path / "run", batch_size=1)
@@ -124,7 +135,7 @@ def test_an_arm_is_not_mirrored_unless_asked_and_then_the_error_says_why(data, t
 
 def test_data_without_places_names_the_option_that_does_without_them(data, tmp_path):
     finding = dataclasses.replace(CONFIG, focus=True)
-    expected = r"no feature 'simulator.focus'.*policy\.focus=false trains without it"
+    expected = r"no feature 'simulator.focus'.*policy\.focus=false .* trains without it"
     with pytest.raises(ValueError, match=expected):
         train(
             settings(data, tmp_path / "run"),

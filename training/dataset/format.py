@@ -9,7 +9,8 @@
     videos/<key>/chunk-000/file-000.mp4                the `video` features
 
 A feature is `{"dtype", "shape", "names"}` as in `info.json`; dtype is `video`, `image` or the name
-of a numpy dtype.
+of a numpy dtype. A column that counts instructions other than the episode's own names them in the
+feature's `"info": {"instructions": [...]}`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ COLLECTION_LOG_PATH = "meta/collection.jsonl"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+# In a feature's `info`: the instructions that the column's numbers count; -1 stands for none.
+INSTRUCTIONS = "instructions"
 
 Feature = dict[str, Any]
 Features = dict[str, Feature]
@@ -153,6 +157,8 @@ def _described(feature: Feature, fps: int) -> Feature:
         "shape": list(feature["shape"]),
         "names": feature.get("names"),
     }
+    if "info" in feature:
+        described["info"] = feature["info"]
     if feature["dtype"] == "video":
         height, width, channels = feature["shape"]
         described["info"] = {

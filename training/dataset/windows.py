@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP
+from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP, INSTRUCTIONS
 from helmsight.training.dataset.frame_cache import FrameCache, open_frame_cache
 from helmsight.training.dataset.reader import LeRobotDataset
 
@@ -28,8 +28,8 @@ class Windows:
     episode's end (or before its start) repeats the last (first) frame and is marked there. The
     other `keys` are taken at the window's own frame, without a time axis.
     frames: the frame cache; opened, and built where needed, if not given and a picture is wanted.
-    tasks: the instructions that `task_index` counts, where several data sets are read together; the
-    data set's own without.
+    tasks: the instructions that `task_index`, and any other column of instructions, counts where
+    several data sets are read together; the data set's own without.
     """
 
     def __init__(
@@ -57,9 +57,11 @@ class Windows:
         if frames is None and pictures:
             frames = open_frame_cache(dataset, frame_stride)
         self._frames = frames
-        self._task_of: NDArray[np.int64] | None = None
+        # Per column of instructions: the index in `tasks` of each number; of -1, the last entry.
+        self._task_of: dict[str, NDArray[np.int64]] = {}
         if tasks is not None:
-            self._task_of = np.array([tasks.index(task) for task in dataset.tasks], np.int64)
+            for key, named in named_instructions(dataset).items():
+                self._task_of[key] = np.array([*map(tasks.index, named), -1], np.int64)
         self._frame, self._first, self._last = self._positions(episodes, frame_stride)
 
     def _check_offsets(self, frame_stride: int) -> None:
@@ -107,8 +109,8 @@ class Windows:
         for key in self._column_keys:
             frames, is_pad = self._frames_of(key, chosen)
             values = self.dataset.columns(key)[frames]
-            if key == TASK_INDEX_KEY and self._task_of is not None:
-                values = self._task_of[values]
+            if key in self._task_of:
+                values = self._task_of[key][values]
             batch[key] = _column_tensor(key, values, frames.ndim)
             if is_pad is not None:
                 batch[f"{key}_is_pad"] = torch.from_numpy(is_pad)
@@ -161,6 +163,16 @@ class Windows:
         if key == BIRDS_EYE_KEY:
             return torch.from_numpy(pictures[..., 0] // np.uint8(BIRDS_EYE_GREY_STEP))
         return torch.from_numpy(pictures)
+
+
+def named_instructions(dataset: LeRobotDataset) -> dict[str, list[str]]:
+    """The instructions that each column of instructions counts, `task_index` first."""
+    named = {TASK_INDEX_KEY: list(dataset.tasks)}
+    for key, feature in dataset.features.items():
+        instructions = (feature.get("info") or {}).get(INSTRUCTIONS)
+        if instructions is not None:
+            named[key] = list(instructions)
+    return named
 
 
 def _column_tensor(key: str, values: NDArray[Any], leading: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ from helmsight.envs.libero.expert.fixtures import (
     open_drawer,
     turn_knob,
 )
+from helmsight.envs.libero.expert.focus import focus_of
 from helmsight.envs.libero.expert.goal import Predicate
 from helmsight.envs.libero.expert.pick_and_place import (
     Held,
@@ -62,18 +63,13 @@ class LiberoExpert:
         return self._arm is not None and self._arm.free
 
     def focus(self) -> NDArray[np.float32]:
-        """Where the thing is that the expert deals with now, and where it is to go: [6].
+        """`focus_of` [6] the predicate that the expert brings about now.
 
-        Two positions in the world frame, m: of the present predicate's subject, and of its place,
-        which is the subject again where it goes nowhere (a door, a knob). A label for learning
-        where to look. Raises RuntimeError before the first `act`.
+        Raises RuntimeError before the first `act`.
         """
         if self._arm is None or self._predicate is None:
             raise RuntimeError("call act first: before it the expert deals with nothing")
-        scene, subject = self._arm.scene, self._predicate.subject
-        place = self._predicate.place or subject
-        positions = [scene.position_of_any(name) for name in (subject, place)]
-        return np.concatenate(positions).astype(np.float32)
+        return focus_of(self._arm.scene, self._predicate)
 
     def act(self, simulator: LiberoSimulator) -> NDArray[np.float32]:
         """The action [7] of the next control step; holds still when finished."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from helmsight.envs.libero.expert.goal import Predicate, parse_goal
 from helmsight.envs.libero.expert.hand import Floats, HandPose
+from helmsight.envs.libero.instructions import Goal
 from helmsight.envs.libero.simulator import LiberoSimulator
 
 _HAND_SITE = "gripper0_grip_site"
@@ -36,10 +37,12 @@ class Scene:
     @cached_property
     def goal(self) -> list[Predicate]:
         """The goal's predicates in the order in which to bring them about."""
-        return parse_goal(
-            self._simulator.goal,
-            {name for name in self._environment.object_sites_dict if self.stands_on_table(name)},
-        )
+        return self.in_order(self._simulator.goal)
+
+    def in_order(self, goal: Goal) -> list[Predicate]:
+        """Any goal's predicates in the order in which to bring them about."""
+        sites = self._environment.object_sites_dict
+        return parse_goal(goal, {name for name in sites if self.stands_on_table(name)})
 
     @cached_property
     def names(self) -> list[str]:

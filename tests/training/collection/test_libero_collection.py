@@ -122,6 +122,24 @@ def test_of_a_pushed_attempt_only_what_follows_the_push_is_recorded(blind):
     assert rest[0, 0] - whole[0, 0] > 0.05 * (pushed.push.start + pushed.push.steps) - 0.01
 
 
+@NEEDS_ASSETS
+def test_every_frame_says_where_to_look_for_another_task_of_the_scene(blind):
+    from helmsight.envs.libero.simulator import LiberoSimulator, LiberoState
+
+    demonstration = blind.run(attempts_of("clean")[0])
+    columns = demonstration.columns
+    feature = settings(tasks=(7,)).features()["simulator.other_instruction"]
+    instructions = feature["info"]["instructions"]
+    named = [instructions[index] for index in columns["simulator.other_instruction"][:, 0]]
+    assert demonstration.task not in named and len(set(named)) > 2
+    simulator = LiberoSimulator("libero_object", 7)
+    for frame in range(0, len(named), 10):
+        simulator.set_state(LiberoState(columns["simulator.state"][frame], np.zeros((0, 7))))
+        name = named[frame].removeprefix("pick up the ").removesuffix(" and place it in the basket")
+        thing = simulator.object_positions()[f"{name.replace(' ', '_')}_1"]
+        assert np.allclose(columns["simulator.other_focus"][frame][:3], thing, atol=1e-5)
+
+
 @pytest.mark.rendering
 @NEEDS_ASSETS
 def test_a_collection_records_what_was_seen_and_done(tmp_path):

@@ -16,10 +16,13 @@ from helmsight.envs.libero.renderer import CameraRenderer
 from helmsight.envs.libero.simulator import LiberoSimulator, LiberoState, UnstableSimulation
 from helmsight.training.collection.demonstration import Demonstration, FailedAttempt
 from helmsight.training.collection.libero.attempt import LiberoAttempt
+from helmsight.training.collection.libero.other_focus import other_focus
+from helmsight.training.collection.libero.recording import OTHER_FOCUS, OTHER_INSTRUCTION
 from helmsight.training.collection.libero.settings import LiberoCollection
 
 # Steps that the expert may take beyond the benchmark's limit: letting go and drawing back.
 _EXTRA_STEPS = 40
+_OTHERS_STREAM = 1
 _SMOOTHNESS = 0.8  # of the noise, from one step to the next
 
 
@@ -44,7 +47,11 @@ class LiberoDemonstrator:
             frames = _roll_out(simulator, attempt, random, self._settings.noise)
         except UnstableSimulation:
             raise FailedAttempt("simulator: unstable") from None
-        columns = self._columns(simulator, frames)
+        # A stream of its own: a demonstration is the same whatever is recorded beside it.
+        others = other_focus(
+            simulator, order, frames.states, np.random.default_rng([attempt.seed, _OTHERS_STREAM])
+        )
+        columns = self._columns(simulator, frames, others)
         fixtures = {
             name: [round(float(value), 9) for value in pose]
             for name, pose in zip(simulator.fixture_names, simulator.state().fixtures, strict=True)
@@ -72,13 +79,20 @@ class LiberoDemonstrator:
         if attempt.offset is not None:
             displace(simulator, attempt.offset)
 
-    def _columns(self, simulator: LiberoSimulator, frames: _Frames) -> dict[str, NDArray[Any]]:
+    def _columns(
+        self,
+        simulator: LiberoSimulator,
+        frames: _Frames,
+        others: tuple[NDArray[np.int64], NDArray[np.float32]],
+    ) -> dict[str, NDArray[Any]]:
         """The recorded episode's columns, its pictures made now."""
         count = len(frames.actions)
         columns: dict[str, NDArray[Any]] = {
             "observation.state": np.stack(frames.observed),
             "action": np.stack(frames.actions),
             "simulator.focus": np.stack(frames.focus),
+            OTHER_INSTRUCTION: others[0],
+            OTHER_FOCUS: others[1],
             "simulator.state": np.stack([state.physics for state in frames.states]),
             "next.done": np.arange(count) == count - 1,
             "next.success": np.arange(count) == count - 1,

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from helmsight.envs.libero.tasks import suite_tasks
 from helmsight.training.collection.libero.settings import LiberoCollection
-from helmsight.training.dataset.format import Features, embodiment_features
+from helmsight.training.dataset.format import INSTRUCTIONS, Features, embodiment_features
+
+OTHER_FOCUS, OTHER_INSTRUCTION = "simulator.other_focus", "simulator.other_instruction"
 
 
 def libero_features(settings: LiberoCollection) -> Features:
     """The data set's features for the settings.
 
     `simulator.focus` is where the thing is that the expert deals with, and where it is to go.
+    `simulator.other_focus` is the same for an instruction that the arm was not told, and
+    `simulator.other_instruction` which one that is: its place in the list that the feature's `info`
+    holds, or -1 in a scene that allows no other.
     `simulator.state` is the physics' state (time, positions, velocities) in a suite whose tasks
     all have one of the same size; elsewhere (libero_10) there is no such column.
     """
     features = embodiment_features(settings.embodiment())
-    features["simulator.focus"] = {
-        "dtype": "float32",
-        "shape": [6],
-        "names": [f"{what}_{axis}" for what in ("thing", "place") for axis in "xyz"],
+    positions = [f"{what}_{axis}" for what in ("thing", "place") for axis in "xyz"]
+    focus = {"dtype": "float32", "shape": [6], "names": positions}
+    features["simulator.focus"] = focus
+    features[OTHER_FOCUS] = dict(focus)
+    features[OTHER_INSTRUCTION] = {
+        "dtype": "int64",
+        "shape": [1],
+        "names": None,
+        "info": {INSTRUCTIONS: [task.language for task in suite_tasks(settings.suite)]},
     }
     size = physics_size(settings.suite)
     if size is not None:
