@@ -71,6 +71,8 @@ _SCENE_CAMERAS = {
     ),
 }
 _AGENT_VIEW_FOV = math.radians(45.0)
+# From the point between the fingers, along the hand's axes: 97 mm back towards the wrist.
+_HAND_CAMERA = (0.05, 0.0, -0.097)
 _HAND_FOV = math.radians(75.0)
 
 
@@ -98,7 +100,7 @@ def libero_embodiment(suite: str, image_size: int = IMAGE_SIZE) -> EmbodimentSpe
     )
     eye_in_hand = CameraSpec(
         name="eye_in_hand",
-        position=(0.05, 0.0, 0.0),
+        position=_HAND_CAMERA,
         yaw=math.pi,
         pitch=math.pi / 2.0,
         horizontal_fov=_HAND_FOV,

@@ -15,6 +15,7 @@ class ManipulationLossWeights:
 
     action: float = 1.0
     focus: float = 1.0
+    pointing: float = 0.1
     attention: float = 0.1
 
 

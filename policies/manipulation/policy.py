@@ -19,12 +19,14 @@ from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy, Statistics
 from helmsight.policies.explainable import Explainable, as_distribution
 from helmsight.policies.manipulation.config import ManipulationPolicyConfig
 from helmsight.policies.modules.axis_angle import rotation_columns
+from helmsight.policies.modules.camera_rig import CameraRig
 from helmsight.policies.modules.control_aided import ActionOutputs, Gated, build_attention
-from helmsight.policies.modules.film_vision import FilmVisionTransformer, patch_grid
+from helmsight.policies.modules.film_vision import Encoded, FilmVisionTransformer, patch_grid
 from helmsight.policies.modules.focus_head import FocusHead, focus_label
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.policies.modules.instruction_table import InstructionTable
 from helmsight.policies.modules.normaliser import QuantileScaler, Standardiser
+from helmsight.policies.modules.pointing import MAPS, pointing_loss
 from helmsight.policies.modules.pretrained_vision import PretrainedVision
 from helmsight.policies.modules.routed_trunk import RoutedTrunk
 
@@ -40,10 +42,14 @@ CONTEXT_TOKENS = 2  # proprioception and language
 
 
 class Seen(NamedTuple):
-    """Vision tokens [B, N, D] before control-aided attention, and the context [B, 2, D]."""
+    """Vision tokens [B, N, D] before control-aided attention, and the context [B, 2, D].
+
+    scores: [B, C, M, P] over the patches, where the vision encoder points.
+    """
 
     tokens: Tensor
     context: Tensor
+    scores: Tensor | None
 
 
 @register("manipulation")
@@ -95,6 +101,7 @@ class ManipulationPolicy(Policy):
             config.instruction_width,
             encode_instructions,
         )
+        self.rig = CameraRig(embodiment.cameras)
         self._last: dict[str, Tensor] = {}
 
     @property
@@ -174,11 +181,12 @@ class ManipulationPolicy(Policy):
     def see(self, batch: dict[str, Tensor]) -> Seen:
         """What a decision is made from."""
         condition = self.condition(batch)
-        vision = self.vision(self.images(batch), condition).flatten(1, 2)  # [B, C, A, D_v]
+        encoded: Encoded = self.vision(self.images(batch), condition)
+        vision = encoded.tokens.flatten(1, 2)  # [B, C, A, D_v] -> [B, N, D_v]
         proprioception = self.state_encoder(self._state(batch[STATE_KEY]))
         language = self.language_projection(condition)
         context = torch.stack([proprioception, language], dim=1) + self.context_embedding
-        return Seen(self.vision_projection(vision), context)
+        return Seen(self.vision_projection(vision), context, encoded.scores)
 
     def decode(self, tokens: Tensor, context: Tensor) -> Tensor:
         """`decode_knowing` where the policy itself finds the thing and its place."""
@@ -222,11 +230,23 @@ class ManipulationPolicy(Policy):
         if found is not None:
             wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
             parts["focus"] = (found - wanted).abs().mean()
+            if seen.scores is not None and self.config.axis_angle_entry is not None:
+                parts["pointing"] = self._pointing_loss(seen.scores, batch)
         if self.config.attention.signal != "none":
             parts["attention"] = self._attention_loss(seen, gated, target, valid)
         weights = self.config.loss
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
+
+    def _pointing_loss(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Divergence of the maps [B, C, M, P] from where the focus lies in the pictures."""
+        first, state = self.config.axis_angle_entry, batch[STATE_KEY]
+        assert first is not None
+        points = batch[FOCUS_KEY].unflatten(1, (MAPS, 3))
+        places = self.rig(points, state[:, HAND_POSITION], state[:, first : first + 3])
+        rows, columns = self.vision.rows, self.vision.columns
+        patches = places * places.new_tensor([columns, rows])
+        return pointing_loss(scores, patches, rows, columns)
 
     def _attention_loss(self, seen: Seen, gated: Gated, target: Tensor, valid: Tensor) -> Tensor:
         """Distance of the attention from its target, for the batch's first `attention_share`."""

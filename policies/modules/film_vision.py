@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from helmsight.policies.modules.film import FilmBlock
 from helmsight.policies.modules.image_encoder import STRIDE, ImageEncoder
+from helmsight.policies.modules.pointing import MAPS, Pointing
 from helmsight.policies.modules.transformer import Attention, fixed_positions, recorded_weights
 
 # Of a patch token that the aggregation tokens' first state is mixed from.
@@ -30,6 +32,8 @@ class VisionConfig:
     many tokens an image becomes; 0 hands on its patches; seeded: whether they begin as a map of all
     places, or as learned vectors alone, as published. Without film and aggregation this is an
     ordinary vision transformer.
+    pointing: two more tokens a camera, of where the thing and its place are that the instruction is
+    about (`Pointing`). Not with pretrained models.
     backbones: pretrained models by `transformers` in its place, one or two, such as
     "facebook/dinov2-small" or a folder; train_backbones: whether they learn too; backbone_patches:
     rows and columns of patches that they see, to which images are scaled.
@@ -46,6 +50,7 @@ class VisionConfig:
     film_rank: int = 32
     aggregation_tokens: int = 8
     seeded: bool = True
+    pointing: bool = False
     backbones: tuple[str, ...] = ()
     train_backbones: bool = False
     backbone_patches: int = 16
@@ -58,8 +63,20 @@ class VisionConfig:
             raise ValueError(
                 f"vision.aggregation_tokens must be 0 or more, got {self.aggregation_tokens}"
             )
+        if self.pointing and self.backbones:
+            raise ValueError(
+                "vision.pointing is for the encoder trained from scratch; set it to "
+                "false with vision.backbones"
+            )
         if len(self.backbones) > 2:
             raise ValueError(f"vision.backbones must be one or two, got {len(self.backbones)}")
+
+
+class Encoded(NamedTuple):
+    """Tokens [B, C, A, D], and the scores [B, C, M, N] of pointing's maps where it is on."""
+
+    tokens: Tensor
+    scores: Tensor | None = None
 
 
 class ConvolutionStem(nn.Module):
@@ -107,15 +124,20 @@ class FilmVisionTransformer(nn.Module):
         if count:
             mixed = rows * columns if config.seeded else 0
             self.aggregation = AggregationSeed(width, cameras, mixed, count)
+        self.pointing: Pointing | None = None
+        if config.pointing:
+            self.pointing = Pointing(width, condition_width, rows, columns)
 
     @property
     def tokens_per_camera(self) -> int:
-        return self.config.aggregation_tokens or self.rows * self.columns
+        gathered = self.config.aggregation_tokens or self.rows * self.columns
+        return gathered + (MAPS if self.pointing is not None else 0)
 
-    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
-        """images [B, C, H, W, 3] uint8, condition [B, T] -> tokens [B, C, A, D].
+    def forward(self, images: Tensor, condition: Tensor) -> Encoded:
+        """images [B, C, H, W, 3] uint8, condition [B, T] -> tokens [B, C, A, D] and scores.
 
-        A is the number of aggregation tokens, or of patches where there are none.
+        A is the number of aggregation tokens, or of patches where there are none, and of the tokens
+        that pointing adds.
         """
         batch, cameras = images.shape[:2]
         patches = self.stem(images.flatten(0, 1)).unflatten(0, (batch, cameras))  # [B, C, N, D]
@@ -123,31 +145,44 @@ class FilmVisionTransformer(nn.Module):
         conditions = condition.repeat_interleave(cameras, dim=0)  # [B * C, T]
         count = self.rows * self.columns
         last = len(self.blocks) - 1
+        scores: Tensor | None = None
         for index, block in enumerate(self.blocks):
             if self.aggregation is not None and index == min(1, last):
                 tokens = torch.cat([tokens, self.aggregation(tokens, cameras)], dim=1)
+            if self.pointing is not None and index == last:
+                seen = tokens[:, :count].unflatten(0, (batch, cameras))
+                scores = self.pointing(seen, condition)  # [B, C, M, N]
+                pointed = self.pointing.tokens(seen, scores).flatten(0, 1)
+                tokens = torch.cat([tokens, pointed], dim=1)
             # After the last block the patches are not needed any more.
             first = count if self.aggregation is not None and index == last else 0
             tokens = block(tokens, conditions, first)
-        return self.norm(tokens).unflatten(0, (batch, cameras))  # [B, C, A, D]
+        return Encoded(self.norm(tokens).unflatten(0, (batch, cameras)), scores)
 
     def patch_weights(self, images: Tensor, condition: Tensor) -> Tensor:
         """How each token mixes the patches in the last block's attention, [B, C, A, N].
 
-        Mean over heads; without aggregation each token is its own patch.
+        Mean over heads; without aggregation each patch's token is its own. A token of pointing has
+        the map that it was made by.
         """
         batch, cameras = images.shape[:2]
         count = self.rows * self.columns
         if self.aggregation is None:
-            one = torch.eye(count, device=images.device)
-            return one.expand(batch, cameras, count, count)
+            one = torch.eye(count, device=images.device).expand(batch, cameras, count, count)
+            return self._with_pointing(one, self(images, condition).scores)
         attention = self.blocks.get_submodule(str(len(self.blocks) - 1)).get_submodule("attention")
         assert isinstance(attention, Attention)
         with recorded_weights([attention]) as weights:
-            self(images, condition)
+            scores = self(images, condition).scores
         # [B * C, H, A, N + A] -> [B * C, A, N]
-        mixed = weights[attention].mean(dim=1)[..., :count]
-        return mixed.unflatten(0, (batch, cameras))
+        mixed = weights[attention].mean(dim=1)[..., :count].unflatten(0, (batch, cameras))
+        return self._with_pointing(mixed[:, :, : self.config.aggregation_tokens], scores)
+
+    def _with_pointing(self, weights: Tensor, scores: Tensor | None) -> Tensor:
+        """Weights [B, C, A, N] followed by those of pointing's tokens [B, C, M, N], if it is on."""
+        if scores is None:
+            return weights
+        return torch.cat([weights, scores.softmax(dim=-1)], dim=2)
 
 
 class AggregationSeed(nn.Module):

@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from helmsight.policies.modules.film import LowRankFilm
-from helmsight.policies.modules.film_vision import VisionConfig
+from helmsight.policies.modules.film_vision import Encoded, VisionConfig
 
 INSTALL = "install it with: pip install 'helmsight[pretrained]'"
 # Mean and deviation of the pixels that each kind of model was trained on, channels in [0, 1].
@@ -59,14 +59,13 @@ class PretrainedVision(nn.Module):
     def tokens_per_camera(self) -> int:
         return self.config.aggregation_tokens or self.rows * self.columns
 
-    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, images: Tensor, condition: Tensor) -> Encoded:
         """images [B, C, H, W, 3] uint8, condition [B, T] -> tokens [B, C, A, D]."""
         seen = [stream(images, condition) for stream in self.streams]
         if self.mix is None:
-            first: Tensor = seen[0]
-            return first
+            return Encoded(seen[0])
         shares = self.mix(condition).softmax(dim=1)[:, :, None, None, None]  # [B, 2, 1, 1, 1]
-        return shares[:, 0] * seen[0] + shares[:, 1] * seen[1]
+        return Encoded(shares[:, 0] * seen[0] + shares[:, 1] * seen[1])
 
     def patch_weights(self, images: Tensor, condition: Tensor) -> Tensor | None:
         """How each token mixes the patches; None: pretrained models do not tell their attention."""

@@ -69,7 +69,8 @@ def test_cameras_stand_where_the_scene_has_them(suite, task, milk, stove):
     hand = data.body(simulator.robosuite.robots[0].robot_model.eef_name)
     frames = {
         "world": (np.zeros(3), np.eye(3)),
-        "hand": (hand.xpos, hand.xmat.reshape(3, 3)),
+        # Where and how the state says that the hand is.
+        "hand": (simulator.end_effector_position(), hand.xmat.reshape(3, 3)),
     }
     names = ("agentview", "robot0_eye_in_hand")
     for camera, name in zip(libero_embodiment(suite).cameras, names, strict=True):

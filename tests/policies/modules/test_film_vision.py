@@ -35,31 +35,31 @@ def awake(model):
 
 def test_a_fixed_number_of_tokens_comes_of_each_camera():
     with torch.no_grad():
-        assert vision()(images(), conditions()).shape == (4, 2, 3, 16)
+        assert vision()(images(), conditions()).tokens.shape == (4, 2, 3, 16)
 
 
 def test_aggregation_tokens_may_begin_as_learned_vectors_alone():
     model = vision(seeded=False)
     assert not any("mix" in name or "reduce" in name for name in model.aggregation.state_dict())
     with torch.no_grad():
-        assert model(images(), conditions()).shape == (4, 2, 3, 16)
+        assert model(images(), conditions()).tokens.shape == (4, 2, 3, 16)
 
 
 def test_without_aggregation_every_patch_goes_on():
     with torch.no_grad():
-        assert vision(aggregation_tokens=0)(images(), conditions()).shape == (4, 2, 6, 16)
+        assert vision(aggregation_tokens=0)(images(), conditions()).tokens.shape == (4, 2, 6, 16)
 
 
 def test_modulation_starts_as_the_identity():
     model = vision()
     with torch.no_grad():
-        assert torch.equal(model(images(), conditions(1)), model(images(), conditions(2)))
+        assert torch.equal(*(model(images(), conditions(seed)).tokens for seed in (1, 2)))
 
 
 def test_the_instruction_steers_what_is_seen():
     model = awake(vision())
     with torch.no_grad():
-        first, second = model(images(), conditions(1)), model(images(), conditions(2))
+        first, second = (model(images(), conditions(seed)).tokens for seed in (1, 2))
     assert (first - second).abs().max() > 0.01
 
 
@@ -67,7 +67,7 @@ def test_without_modulation_the_instruction_is_not_read():
     model = vision(film=False)
     assert not any(isinstance(module, LowRankFilm) for module in model.modules())
     with torch.no_grad():
-        assert torch.equal(model(images(), conditions(1)), model(images(), conditions(2)))
+        assert torch.equal(*(model(images(), conditions(seed)).tokens for seed in (1, 2)))
 
 
 def test_a_block_that_carries_on_some_tokens_gives_them_what_it_always_does():
@@ -84,7 +84,7 @@ def test_cameras_do_not_see_each_other():
     changed = images().clone()
     changed[:, 1] = 255 - changed[:, 1]
     with torch.no_grad():
-        before, after = model(images(), conditions()), model(changed, conditions())
+        before, after = (model(seen, conditions()).tokens for seen in (images(), changed))
     assert torch.equal(before[:, 0], after[:, 0])
     assert not torch.allclose(before[:, 1], after[:, 1])
 
@@ -95,6 +95,21 @@ def test_patch_weights_say_how_each_token_mixes_the_patches():
     assert ((weights > 0.0) & (weights < 1.0)).all()
     without = vision(aggregation_tokens=0).patch_weights(images(), conditions())
     assert torch.equal(without[0, 0], torch.eye(6))
+
+
+def test_pointing_adds_a_token_of_the_thing_and_one_of_its_place_to_each_camera():
+    model = vision(pointing=True)
+    with torch.no_grad():
+        encoded = model(images(), conditions())
+        weights = model.patch_weights(images(), conditions())
+    assert encoded.tokens.shape == (4, 2, 5, 16)
+    assert model.tokens_per_camera == 5
+    assert encoded.scores.shape == (4, 2, 2, 6)
+    assert torch.allclose(weights[:, :, 3:], encoded.scores.softmax(dim=-1))
+    every = vision(pointing=True, aggregation_tokens=0)
+    with torch.no_grad():
+        assert every(images(), conditions()).tokens.shape == (4, 2, 8, 16)
+    assert every.patch_weights(images(), conditions()).shape == (4, 2, 8, 6)
 
 
 def test_cameras_of_different_sizes_are_refused():

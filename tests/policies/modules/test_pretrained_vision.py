@@ -59,7 +59,7 @@ def test_modulated_blocks_begin_as_the_models_own(backbones, which):
     with torch.no_grad():
         own = stream.backbone(pixels, **options).last_hidden_state[:, -16:]
         expected = stream.projector(own).unflatten(0, (2, 2))
-        assert torch.allclose(seen(images(), torch.randn(2, 8)), expected, atol=1e-5)
+        assert torch.allclose(seen(images(), torch.randn(2, 8)).tokens, expected, atol=1e-5)
 
 
 def test_two_streams_are_mixed_by_the_instruction(backbones):
@@ -68,15 +68,15 @@ def test_two_streams_are_mixed_by_the_instruction(backbones):
         if isinstance(module, LowRankFilm):
             torch.nn.init.normal_(module.up.weight, std=0.3)
     with torch.no_grad():
-        first = seen(images(), torch.full((2, 8), 1.0))
-        second = seen(images(), torch.full((2, 8), -1.0))
+        first = seen(images(), torch.full((2, 8), 1.0)).tokens
+        second = seen(images(), torch.full((2, 8), -1.0)).tokens
     assert first.shape == (2, 2, 3, 16)
     assert not torch.allclose(first, second)
 
 
 def test_a_frozen_backbone_does_not_learn_but_what_steers_it_does(backbones):
     seen = vision(*backbones).train()
-    seen(images(), torch.randn(2, 8)).sum().backward()
+    seen(images(), torch.randn(2, 8)).tokens.sum().backward()
     learnt = {name for name, p in seen.named_parameters() if p.grad is not None}
     assert not any(".backbone." in name for name in learnt)
     assert any(".films." in name for name in learnt)
