@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -134,10 +134,27 @@ def draw_cameras(observation: Mapping[str, Any], diagnostics: Mapping[str, Any])
             np.asarray(observation[key]), (side, side), interpolation=cv2.INTER_LINEAR
         )
         image = lay_attention(np.asarray(image, np.uint8), diagnostics.get(f"attention.{key}"))
+        _mark_pointing(image, diagnostics.get(f"pointing.{key}", ()))
         write_text(image, key.removeprefix(prefix).replace("_", " "), (8, 18), INK)
         row, column = divmod(position, columns)
         mosaic[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
     return mosaic
+
+
+def _mark_pointing(image: Image, places: Iterable[Sequence[float]]) -> None:
+    """A ring around the thing that the policy takes the instruction to be about, and a square
+    around its place: columns, rows and how sure it is [2, 3]; nothing where it is not.
+    """
+    side, reach = image.shape[0], image.shape[0] // 24
+    for (column, row, sure), is_thing in zip(places, (True, False), strict=False):
+        if sure < 0.5:
+            continue
+        x, y = round(column * side), round(row * side)
+        if is_thing:
+            cv2.circle(image, (x, y), reach, WAYPOINT, 2, cv2.LINE_AA)
+        else:
+            corners = (x - reach, y - reach), (x + reach, y + reach)
+            cv2.rectangle(image, *corners, _TARGET, 2, cv2.LINE_AA)
 
 
 def draw_birds_eye(

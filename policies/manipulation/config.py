@@ -16,6 +16,7 @@ class ManipulationLossWeights:
     action: float = 1.0
     focus: float = 1.0
     pointing: float = 0.1
+    others: float = 0.2
     attention: float = 0.1
 
 

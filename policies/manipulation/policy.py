@@ -26,7 +26,7 @@ from helmsight.policies.modules.focus_head import FocusHead, focus_label
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.policies.modules.instruction_table import InstructionTable
 from helmsight.policies.modules.normaliser import QuantileScaler, Standardiser
-from helmsight.policies.modules.pointing import MAPS, pointing_loss
+from helmsight.policies.modules.pointing import MAPS, pointed_shares, pointing_loss
 from helmsight.policies.modules.pretrained_vision import PretrainedVision
 from helmsight.policies.modules.routed_trunk import RoutedTrunk
 
@@ -35,7 +35,7 @@ STATE_KEY = "observation.state"
 INSTRUCTIONS = "instruction_embeddings"
 # Positions of the thing that the demonstrator dealt with and of where it goes; of the hand.
 FOCUS_KEY = "simulator.focus"
-# The same for another instruction of the scene, and the instruction's index or -1.
+# The same for other instructions of the scene [6 I], and the instructions' indices or -1 [I].
 OTHER_FOCUS_KEY, OTHER_INSTRUCTION_KEY = "simulator.other_focus", "simulator.other_instruction"
 HAND_POSITION = slice(0, 3)
 CONTEXT_TOKENS = 2  # proprioception and language
@@ -44,12 +44,12 @@ CONTEXT_TOKENS = 2  # proprioception and language
 class Seen(NamedTuple):
     """Vision tokens [B, N, D] before control-aided attention, and the context [B, 2, D].
 
-    scores: [B, C, M, P] over the patches, where the vision encoder points.
+    encoded: what the vision encoder gave.
     """
 
     tokens: Tensor
     context: Tensor
-    scores: Tensor | None
+    encoded: Encoded
 
 
 @register("manipulation")
@@ -151,6 +151,10 @@ class ManipulationPolicy(Policy):
             embedding = self.instructions.rows(batch[TASK_INDEX_KEY])
         else:
             raise KeyError(f"the batch lacks {TASK_KEY!r}, the instruction to follow")
+        return self._heard(embedding)
+
+    def _heard(self, embedding: Tensor) -> Tensor:
+        """Embeddings [B, T] with entries of about 1; in training as paraphrases have them."""
         if self.training:
             embedding = self._misheard(embedding)
         embedding = embedding / embedding.norm(dim=1, keepdim=True).clamp(min=1e-6)
@@ -161,7 +165,7 @@ class ManipulationPolicy(Policy):
         noise = torch.randn_like(embedding) / self.config.instruction_width**0.5
         embedding = embedding + self.config.instruction_noise * noise
         known = self.instructions.vectors
-        if not len(known):
+        if not len(known) or self.config.instruction_blend == 0.0:
             return embedding
         other = known[torch.randint(len(known), (len(embedding),), device=known.device)]
         blend = torch.rand(len(embedding), 1, device=known.device) * self.config.instruction_blend
@@ -186,7 +190,7 @@ class ManipulationPolicy(Policy):
         proprioception = self.state_encoder(self._state(batch[STATE_KEY]))
         language = self.language_projection(condition)
         context = torch.stack([proprioception, language], dim=1) + self.context_embedding
-        return Seen(self.vision_projection(vision), context, encoded.scores)
+        return Seen(self.vision_projection(vision), context, encoded)
 
     def decode(self, tokens: Tensor, context: Tensor) -> Tensor:
         """`decode_knowing` where the policy itself finds the thing and its place."""
@@ -230,8 +234,10 @@ class ManipulationPolicy(Policy):
         if found is not None:
             wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
             parts["focus"] = (found - wanted).abs().mean()
-            if seen.scores is not None and self.config.axis_angle_entry is not None:
-                parts["pointing"] = self._pointing_loss(seen.scores, batch)
+            if seen.encoded.scores is not None and self.config.axis_angle_entry is not None:
+                parts["pointing"] = self._pointing_loss(seen.encoded.scores, batch)
+                if OTHER_INSTRUCTION_KEY in batch:
+                    parts["others"] = self._others_loss(seen.encoded, batch)
         if self.config.attention.signal != "none":
             parts["attention"] = self._attention_loss(seen, gated, target, valid)
         weights = self.config.loss
@@ -240,13 +246,33 @@ class ManipulationPolicy(Policy):
 
     def _pointing_loss(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Divergence of the maps [B, C, M, P] from where the focus lies in the pictures."""
+        points = batch[FOCUS_KEY].unflatten(1, (MAPS, 3))
+        return pointing_loss(scores, self._in_patches(points, batch), *self._grid).mean()
+
+    def _others_loss(self, encoded: Encoded, batch: dict[str, Tensor]) -> Tensor:
+        """The same for every other instruction [B, I] that the scenes allow, of what they show."""
+        assert encoded.patches is not None and isinstance(self.vision, FilmVisionTransformer)
+        assert self.vision.pointing is not None
+        other = batch[OTHER_INSTRUCTION_KEY]
+        heard = self._heard(self.instructions.rows(other.clamp(min=0).flatten()))
+        conditions = heard.unflatten(0, other.shape)  # [B * I, T] -> [B, I, T]
+        scores = self.vision.pointing.scores_of_any(encoded.patches, conditions)
+        points = batch[OTHER_FOCUS_KEY].unflatten(1, (-1, 3))  # [B, I * M, 3]
+        places = self._in_patches(points, batch)  # [B, C, I * M, 2]
+        losses = pointing_loss(scores.flatten(2, 3), places, *self._grid)  # [B, C, I * M]
+        asked = (other >= 0).repeat_interleave(MAPS, dim=1).unsqueeze(1).to(losses.dtype)
+        return (losses * asked).sum() / (asked.sum() * losses.shape[1]).clamp(min=1.0)
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        return self.vision.rows, self.vision.columns
+
+    def _in_patches(self, points: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Where world points [B, M, 3] lie in the cameras [B, C, M, 2], in patches."""
         first, state = self.config.axis_angle_entry, batch[STATE_KEY]
         assert first is not None
-        points = batch[FOCUS_KEY].unflatten(1, (MAPS, 3))
-        places = self.rig(points, state[:, HAND_POSITION], state[:, first : first + 3])
-        rows, columns = self.vision.rows, self.vision.columns
-        patches = places * places.new_tensor([columns, rows])
-        return pointing_loss(scores, patches, rows, columns)
+        places: Tensor = self.rig(points, state[:, HAND_POSITION], state[:, first : first + 3])
+        return places * places.new_tensor(self._grid[::-1])
 
     def _attention_loss(self, seen: Seen, gated: Gated, target: Tensor, valid: Tensor) -> Tensor:
         """Distance of the attention from its target, for the batch's first `attention_share`."""
@@ -271,13 +297,35 @@ class ManipulationPolicy(Policy):
         chunk = self.action_scale.inverse(self.decode(gated.tokens, seen.context))
         self._last = {key: values[:1] for key, values in observation.items()}
         self._last["attention"] = gated.attention[:1]
+        if seen.encoded.scores is not None:
+            self._last["scores"] = seen.encoded.scores[:1]
         return chunk
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, NDArray[Any]]:
-        """`attention.<image key>` [h, w], 1 where it is largest: where the attention looks."""
+        """Where the last decision looked, and what it took for what the instruction is about.
+
+        `attention.<image key>` [h, w], 1 where it is largest. `pointing.<image key>` [2, 3], for
+        the thing and for its place: column and row, 0 to 1 from the upper left corner, and how sure
+        it is that the camera sees it, 0 to 1.
+        """
         if not self._last:
             return {}
+        return self._attention_maps() | self._pointed_places()
+
+    def _pointed_places(self) -> dict[str, NDArray[Any]]:
+        vision, scores = self.vision, self._last.get("scores")
+        if scores is None or not isinstance(vision, FilmVisionTransformer):
+            return {}
+        assert vision.pointing is not None
+        sure = 1.0 - pointed_shares(scores)[..., -1:]
+        places = torch.cat([vision.pointing.places(scores), sure], dim=-1)[0].float().cpu()
+        return {
+            f"pointing.{key}": np.asarray(places[index])  # [M, 3]
+            for index, key in enumerate(self.embodiment.image_keys)
+        }
+
+    def _attention_maps(self) -> dict[str, NDArray[Any]]:
         maps = self.over_patches(self._last, self._last["attention"].unsqueeze(1))
         if maps is None:
             return {}
@@ -306,15 +354,19 @@ class ManipulationPolicy(Policy):
 def ask_otherwise(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """The batch [B], some of it with another instruction, its focus, and no action to imitate.
 
-    share: how much of it, drawn anew at each call; entries whose scene allows no other instruction
-    stay as they are.
+    share: how much of it, drawn anew at each call, as is the instruction, of those [B, I] that the
+    scene allows; where it allows none, an entry stays as it is.
     """
-    other = batch[OTHER_INSTRUCTION_KEY]
-    asked = (torch.rand(len(other), device=other.device) < share) & (other >= 0)  # [B]
+    others = batch[OTHER_INSTRUCTION_KEY]
+    possible = others >= 0  # [B, I]
+    asked = (torch.rand(len(others), device=others.device) < share) & possible.any(dim=1)  # [B]
+    drawn = torch.rand(others.shape, device=others.device).masked_fill(~possible, -1.0).argmax(1)
+    rows = torch.arange(len(others), device=others.device)
+    focus = batch[OTHER_FOCUS_KEY].unflatten(1, (others.shape[1], -1))[rows, drawn]  # [B, 6]
     return {
         **batch,
-        TASK_INDEX_KEY: torch.where(asked, other, batch[TASK_INDEX_KEY]),
-        FOCUS_KEY: torch.where(asked[:, None], batch[OTHER_FOCUS_KEY], batch[FOCUS_KEY]),
+        TASK_INDEX_KEY: torch.where(asked, others[rows, drawn], batch[TASK_INDEX_KEY]),
+        FOCUS_KEY: torch.where(asked[:, None], focus, batch[FOCUS_KEY]),
         "action_is_pad": batch["action_is_pad"] | asked[:, None],
     }
 

@@ -73,10 +73,13 @@ class VisionConfig:
 
 
 class Encoded(NamedTuple):
-    """Tokens [B, C, A, D], and the scores [B, C, M, N] of pointing's maps where it is on."""
+    """Tokens [B, C, A, D]; where pointing is on its scores [B, C, M, N]; patches [B, C, N, D]
+    before anything was asked.
+    """
 
     tokens: Tensor
     scores: Tensor | None = None
+    patches: Tensor | None = None
 
 
 class ConvolutionStem(nn.Module):
@@ -151,13 +154,13 @@ class FilmVisionTransformer(nn.Module):
                 tokens = torch.cat([tokens, self.aggregation(tokens, cameras)], dim=1)
             if self.pointing is not None and index == last:
                 seen = tokens[:, :count].unflatten(0, (batch, cameras))
-                scores = self.pointing(seen, condition)  # [B, C, M, N]
+                scores = self.pointing(patches, seen, condition)  # [B, C, M, N]
                 pointed = self.pointing.tokens(seen, scores).flatten(0, 1)
                 tokens = torch.cat([tokens, pointed], dim=1)
             # After the last block the patches are not needed any more.
             first = count if self.aggregation is not None and index == last else 0
             tokens = block(tokens, conditions, first)
-        return Encoded(self.norm(tokens).unflatten(0, (batch, cameras)), scores)
+        return Encoded(self.norm(tokens).unflatten(0, (batch, cameras)), scores, patches)
 
     def patch_weights(self, images: Tensor, condition: Tensor) -> Tensor:
         """How each token mixes the patches in the last block's attention, [B, C, A, N].

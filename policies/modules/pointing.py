@@ -20,9 +20,12 @@ _WAVES = (1.0, 2.0, 4.0)
 
 
 class Pointing(nn.Module):
-    """Patches [B, C, N, D] and an instruction [B, T] -> scores [B, C, M, N].
+    """Patches and an instruction -> scores [B, C, M, N]; 0 is the score of pointing nowhere, for
+    the thing may be out of a camera's sight.
 
-    A score of 0 is that of pointing nowhere: the thing may be out of a camera's sight.
+    A patch's score has two parts. One is from what the patch itself shows, before anything has been
+    asked: it can be had for any number of instructions at once, and is trained for all that a scene
+    allows. The other is from what the encoder has made of the patch, told the instruction.
     rows, columns: of the patches.
     """
 
@@ -34,30 +37,53 @@ class Pointing(nn.Module):
         super().__init__()
         middles = patch_middles(rows, columns) / torch.tensor([columns, rows])
         self.register_buffer("middles", middles, persistent=False)  # [N, 2]
-        self.norm = nn.LayerNorm(width)
-        self.key = nn.Linear(width, channels)
+        self.shown = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, channels)
+        )
+        self.told = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels))
         self.query = nn.Sequential(
-            nn.Linear(condition_width, 128), nn.ReLU(), nn.Linear(128, MAPS * (channels + 1))
+            nn.Linear(condition_width, 128), nn.ReLU(), nn.Linear(128, 2 * MAPS * (channels + 1))
         )
         self.scale = channels**-0.5
         self.place = nn.Linear(3 + 4 * len(_WAVES), width)
         self.token_embedding = nn.Parameter(0.5 * torch.randn(MAPS, width))
 
-    def forward(self, patches: Tensor, condition: Tensor) -> Tensor:
-        keys = self.key(self.norm(patches))  # [B, C, N, K]
-        query = self.query(condition).unflatten(1, (MAPS, -1))  # [B, M, K + 1]
-        scores = torch.einsum("bcnk,bmk->bcmn", keys, query[..., :-1]) * self.scale
-        return scores + query[:, None, :, -1:]  # the instruction's own bias towards nowhere
+    def forward(self, shown: Tensor, told: Tensor, condition: Tensor) -> Tensor:
+        """Patches [B, C, N, D] as they look, and told the instruction [B, T]."""
+        scores = self.scores_of_any(shown, condition.unsqueeze(1)).squeeze(2)
+        return (
+            scores
+            + self._scores(self.told(told), self._queries(condition.unsqueeze(1))[1])[:, :, 0]
+        )
+
+    def scores_of_any(self, shown: Tensor, conditions: Tensor) -> Tensor:
+        """The first part for I instructions each: [B, C, N, D], [B, I, T] -> [B, C, I, M, N]."""
+        return self._scores(self.shown(shown), self._queries(conditions)[0])
+
+    def _queries(self, conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """For each part [B, I, M, K + 1]; the last entry is the bias towards or against nowhere."""
+        first, second = self.query(conditions).unflatten(2, (2, MAPS, -1)).unbind(2)
+        return first, second
+
+    def _scores(self, keys: Tensor, queries: Tensor) -> Tensor:
+        scores = torch.einsum("bcnk,bimk->bcimn", keys, queries[..., :-1]) * self.scale
+        return scores + queries[:, None, ..., -1:]
 
     def tokens(self, patches: Tensor, scores: Tensor) -> Tensor:
         """What is pointed at: patches [B, C, N, D] and scores [B, C, M, N] -> [B, C, M, D]."""
         shares = pointed_shares(scores)
         here, nowhere = shares[..., :-1], shares[..., -1:]
-        # Where it is, given that it is anywhere: -1 to 1 from left to right and downwards.
-        place = 2.0 * scores.softmax(dim=-1) @ self.middles - 1.0  # [B, C, M, 2]
+        place = 2.0 * self.places(scores) - 1.0
         angles = torch.cat([torch.pi / 2.0 * wave * place for wave in _WAVES], dim=-1)
         told = torch.cat([place, nowhere, angles.sin(), angles.cos()], dim=-1)
         return here @ patches + self.place(told) + self.token_embedding
+
+    def places(self, scores: Tensor) -> Tensor:
+        """Column and row [B, C, M, 2] of what is pointed at, 0 to 1 from the upper left corner.
+
+        Given that it is seen at all: the mean over the patches by their scores [B, C, M, N].
+        """
+        return scores.softmax(dim=-1) @ self.middles
 
 
 def patch_middles(rows: int, columns: int) -> Tensor:
@@ -74,7 +100,7 @@ def pointed_shares(scores: Tensor) -> Tensor:
 
 
 def pointing_loss(scores: Tensor, places: Tensor, rows: int, columns: int) -> Tensor:
-    """Mean divergence (KL, nats) of the shares from their targets.
+    """Divergence (KL, nats) [B, C, M] of the shares from their targets.
 
     scores: [B, C, M, N]. places: column and row [B, C, M, 2] in units of patches from the picture's
     upper left corner of what is to be pointed at, NaN where a camera does not see it: the target is
@@ -87,7 +113,7 @@ def pointing_loss(scores: Tensor, places: Tensor, rows: int, columns: int) -> Te
     target = torch.cat([shares, (~seen).to(shares.dtype)], dim=-1)  # [B, C, M, N + 1]
     logarithm = _with_nowhere(scores).log_softmax(dim=-1)
     divergence = torch.xlogy(target, target) - target * logarithm
-    return divergence.sum(dim=-1).mean()
+    return divergence.sum(dim=-1)
 
 
 def _with_nowhere(scores: Tensor) -> Tensor:

@@ -51,6 +51,21 @@ def test_attention_changes_the_image_only_where_it_is():
     assert (laid[6:, :] == 100).all()
 
 
+def test_the_thing_is_ringed_and_its_place_boxed_where_the_policy_is_sure():
+    key, picture = "observation.images.front", np.zeros((48, 48, 3), np.uint8)
+    plain = draw_cameras({key: picture}, {})
+    sure, unsure = (
+        draw_cameras({key: picture}, {f"pointing.{key}": [(0.5, 0.25, how), (0.25, 0.75, how)]})
+        for how in (0.9, 0.2)
+    )
+    assert np.array_equal(plain, unsure)
+    changed = (sure != plain).any(axis=2)
+    side = 192
+    rows, columns = np.nonzero(changed[:, side // 2 - 20 : side // 2 + 20])
+    assert abs(rows.mean() - side / 4) < 2 and abs(columns.mean() - 20) < 2
+    assert changed[3 * side // 4, side // 4 - 8] and not changed[3 * side // 4, side // 4]
+
+
 @pytest.mark.parametrize("attention", [None, np.zeros((4, 4)), np.full((4, 4), np.nan)])
 def test_no_attention_leaves_the_image_as_it_is(attention):
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)

@@ -87,13 +87,15 @@ def test_it_learns_where_the_thing_is_and_decides_by_it():
 
 
 def asked_batch(size=64):
-    """Windows of which every second scene allows another instruction, the first one."""
+    """Windows told the second instruction; every other scene allows the first one as well."""
     batch = tiny_batch(size)
-    other = torch.where(torch.arange(size) % 2 == 0, 0, -1)
+    allows = torch.arange(size) % 2 == 0
+    other = torch.stack([torch.where(allows, 0, -1), torch.full((size,), -1)], dim=1)
+    focus = torch.stack([torch.ones(size, 6), torch.full((size, 6), 7.0)], dim=1)
     return batch | {
         "task_index": torch.ones(size, dtype=torch.int64),
         "simulator.focus": torch.zeros(size, 6),
-        "simulator.other_focus": torch.ones(size, 6),
+        "simulator.other_focus": focus.flatten(1),  # [B, 2, 6] -> [B, 12]
         "simulator.other_instruction": other,
     }
 
@@ -104,10 +106,18 @@ def test_a_share_of_a_batch_is_asked_where_to_look_by_another_instruction_of_its
     asked = ask_otherwise(batch, 0.5)
     other = asked["task_index"] == 0  # [B]
     assert 8 <= int(other.sum()) <= 24  # half of the 32 that allow another
-    assert not other[batch["simulator.other_instruction"] < 0].any()
+    assert not other[batch["simulator.other_instruction"][:, 0] < 0].any()
     assert torch.equal(asked["simulator.focus"], other.float()[:, None].expand(-1, 6))
     assert torch.equal(asked["action_is_pad"], other[:, None].expand(-1, CHUNK))
     assert torch.equal(batch["task_index"], torch.ones(64, dtype=torch.int64))
+
+
+def test_every_instruction_that_a_scene_allows_is_asked_for():
+    batch = asked_batch(200) | {"simulator.other_instruction": torch.tensor([[0, 1]] * 200)}
+    asked = ask_otherwise(batch, 0.9)
+    taught = asked["simulator.focus"].mean(dim=1)
+    assert (taught == 1.0).sum() > 50 and (taught == 7.0).sum() > 50
+    assert torch.equal(asked["task_index"] == 0, taught == 1.0)
 
 
 def test_what_another_instruction_would_do_is_not_imitated():
@@ -293,3 +303,30 @@ def test_a_configuration_from_plain_values_is_the_same():
 def test_a_decision_longer_than_the_chunk_is_refused():
     with pytest.raises(ValueError, match=r"steps_per_decision must be 1 to chunk \(8\), got 9"):
         ManipulationPolicyConfig(steps_per_decision=9)
+
+
+def test_diagnostics_say_what_the_instruction_is_taken_to_be_about():
+    pointing = dataclasses.replace(VISION, pointing=True)
+    policy = tiny_policy(vision=pointing)
+    policy.predict(tiny_observation())
+    found = policy.diagnostics()
+    for key in policy.embodiment.image_keys:
+        assert found[f"pointing.{key}"].shape == (2, 3)
+        assert ((found[f"pointing.{key}"] >= 0.0) & (found[f"pointing.{key}"] <= 1.0)).all()
+
+
+def test_pointing_learns_where_thing_and_place_lie_in_the_pictures():
+    pointing = dataclasses.replace(VISION, pointing=True)
+    policy = tiny_policy("none", vision=pointing, focus=True).train()
+    loss, parts = policy(asked_batch(4))
+    loss.backward()
+    assert set(parts) == {"action", "focus", "pointing", "others"}
+    assert all(parameter.grad is not None for parameter in policy.parameters())
+
+
+def test_instructions_that_no_scene_allows_teach_nothing():
+    pointing = dataclasses.replace(VISION, pointing=True)
+    policy = tiny_policy("none", vision=pointing, focus=True)
+    batch = asked_batch(2)
+    batch["simulator.other_instruction"][:] = -1
+    assert policy(batch)[1]["others"] == 0.0

@@ -37,7 +37,7 @@ def test_the_loss_of_the_target_itself_is_zero():
     optimizer = torch.optim.Adam([scores], 0.3)
     for _ in range(400):
         optimizer.zero_grad()
-        value = pointing_loss(scores, place, ROWS, COLUMNS)
+        value = pointing_loss(scores, place, ROWS, COLUMNS).mean()
         value.backward()
         optimizer.step()
     assert 0.0 <= value.item() < 0.01
@@ -55,7 +55,9 @@ def test_a_patch_is_scored_the_same_wherever_it_lies():
     patches, condition = torch.randn(1, 2, 6, 8), torch.randn(1, 4)
     order = torch.tensor([3, 1, 5, 0, 4, 2])
     with torch.no_grad():
-        before, after = pointing(patches, condition), pointing(patches[:, :, order], condition)
+        before, after = (
+            pointing(seen, seen, condition) for seen in (patches, patches[:, :, order])
+        )
         torch.testing.assert_close(before[..., order], after)
 
 
@@ -72,6 +74,17 @@ def test_a_token_tells_where_it_points():
     assert (first - last).abs().max() > 0.1
 
 
+def test_what_patches_show_is_scored_for_many_instructions_as_for_one():
+    torch.manual_seed(0)
+    pointing = Pointing(8, 4, 2, 3).eval()
+    patches, conditions = torch.randn(2, 3, 6, 8), torch.randn(2, 5, 4)
+    with torch.no_grad():
+        together = pointing.scores_of_any(patches, conditions)
+        alone = pointing.scores_of_any(patches, conditions[:, 3:4])
+    assert together.shape == (2, 3, 5, 2, 6)
+    torch.testing.assert_close(together[:, :, 3:4], alone)
+
+
 def test_it_learns_to_point_at_what_the_instruction_names():
     torch.manual_seed(0)
     things, instructions = torch.eye(4), torch.randn(4, 6)
@@ -81,9 +94,10 @@ def test_it_learns_to_point_at_what_the_instruction_names():
         named = torch.randint(0, 4, (32,))
         order = torch.stack([torch.randperm(4) for _ in range(32)])  # the thing at each place
         place = (order == named[:, None]).int().argmax(dim=1)
-        scores = pointing(things[order].unsqueeze(1), instructions[named])  # [B, 1, M, 4]
+        seen = things[order].unsqueeze(1)  # [B, 1, 4, D]
+        scores = pointing(seen, seen, instructions[named])  # [B, 1, M, 4]
         wanted = torch.stack([place % 2, place // 2], dim=1) + 0.5  # [B, 2]
-        value = pointing_loss(scores, wanted[:, None, None].expand(-1, -1, 2, -1), 2, 2)
+        value = pointing_loss(scores, wanted[:, None, None].expand(-1, -1, 2, -1), 2, 2).mean()
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -22,7 +22,6 @@ from helmsight.training.collection.libero.settings import LiberoCollection
 
 # Steps that the expert may take beyond the benchmark's limit: letting go and drawing back.
 _EXTRA_STEPS = 40
-_OTHERS_STREAM = 1
 _SMOOTHNESS = 0.8  # of the noise, from one step to the next
 
 
@@ -47,11 +46,7 @@ class LiberoDemonstrator:
             frames = _roll_out(simulator, attempt, random, self._settings.noise)
         except UnstableSimulation:
             raise FailedAttempt("simulator: unstable") from None
-        # A stream of its own: a demonstration is the same whatever is recorded beside it.
-        others = other_focus(
-            simulator, order, frames.states, np.random.default_rng([attempt.seed, _OTHERS_STREAM])
-        )
-        columns = self._columns(simulator, frames, others)
+        columns = self._columns(simulator, frames, other_focus(simulator, order, frames.states))
         fixtures = {
             name: [round(float(value), 9) for value in pose]
             for name, pose in zip(simulator.fixture_names, simulator.state().fixtures, strict=True)

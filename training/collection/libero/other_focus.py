@@ -17,32 +17,28 @@ from helmsight.envs.libero.instructions import Order, possible_orders, task_orde
 from helmsight.envs.libero.simulator import LiberoSimulator, LiberoState
 from helmsight.envs.libero.tasks import suite_tasks
 
-NO_OTHER = -1
+NOT_POSSIBLE = -1
 
 
 def other_focus(
-    simulator: LiberoSimulator,
-    told: Order,
-    states: Sequence[LiberoState],
-    random: np.random.Generator,
+    simulator: LiberoSimulator, told: Order, states: Sequence[LiberoState]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """An instruction drawn for each state and its focus: ([T, 1], [T, 6]).
+    """Each state's focus for the K tasks of the suite: ([T, K], [T, 6 K]).
 
-    The instructions are other tasks of the suite, by their index, whose goals the scene allows;
-    `NO_OTHER` and zeros where it allows none. The focus is `goal_focus`. Leaves the simulator in
-    the last of the states.
+    The first are the tasks by their index, or `NOT_POSSIBLE` for one whose goal the scene does not
+    allow, and for the one that was told. The second are `goal_focus` of each, or zeros. Leaves the
+    simulator in the last of the states.
     """
+    tasks = suite_tasks(simulator.task.suite)
+    index_of = {task.language: task.index for task in tasks}
     orders = [task_order(simulator.task), *possible_orders(simulator.task, simulator.things)]
-    others = [order for order in orders if order != told]
-    instructions = np.full((len(states), 1), NO_OTHER, np.int64)
-    focus = np.zeros((len(states), 6), np.float32)
-    if not others:
-        return instructions, focus
-    index_of = {task.language: task.index for task in suite_tasks(simulator.task.suite)}
+    others = {index_of[order.instruction]: order for order in orders if order != told}
+    instructions = np.full((len(states), len(tasks)), NOT_POSSIBLE, np.int64)
+    instructions[:, list(others)] = list(others)
+    focus = np.zeros((len(states), len(tasks), 6), np.float32)
     scene = Scene(simulator)
     for frame, state in enumerate(states):
         simulator.set_state(state)
-        order = others[int(random.integers(len(others)))]
-        instructions[frame] = index_of[order.instruction]
-        focus[frame] = goal_focus(scene, order.goal)
-    return instructions, focus
+        for index, order in others.items():
+            focus[frame, index] = goal_focus(scene, order.goal)
+    return instructions, focus.reshape(len(states), -1)  # [T, K, 6] -> [T, 6 K]

@@ -13,9 +13,9 @@ def libero_features(settings: LiberoCollection) -> Features:
     """The data set's features for the settings.
 
     `simulator.focus` is where the thing is that the expert deals with, and where it is to go.
-    `simulator.other_focus` is the same for an instruction that the arm was not told, and
-    `simulator.other_instruction` which one that is: its place in the list that the feature's `info`
-    holds, or -1 in a scene that allows no other.
+    `simulator.other_focus` is the same for each of the suite's tasks, six numbers a task, and
+    `simulator.other_instruction` the tasks' places in the list that the feature's `info` holds; -1
+    and zeros for the task that the arm was told, and for those that the scene does not allow.
     `simulator.state` is the physics' state (time, positions, velocities) in a suite whose tasks
     all have one of the same size; elsewhere (libero_10) there is no such column.
     """
@@ -23,12 +23,17 @@ def libero_features(settings: LiberoCollection) -> Features:
     positions = [f"{what}_{axis}" for what in ("thing", "place") for axis in "xyz"]
     focus = {"dtype": "float32", "shape": [6], "names": positions}
     features["simulator.focus"] = focus
-    features[OTHER_FOCUS] = dict(focus)
+    tasks = [task.language for task in suite_tasks(settings.suite)]
+    features[OTHER_FOCUS] = {
+        "dtype": "float32",
+        "shape": [6 * len(tasks)],
+        "names": [f"{index}_{name}" for index in range(len(tasks)) for name in positions],
+    }
     features[OTHER_INSTRUCTION] = {
         "dtype": "int64",
-        "shape": [1],
-        "names": None,
-        "info": {INSTRUCTIONS: [task.language for task in suite_tasks(settings.suite)]},
+        "shape": [len(tasks)],
+        "names": [str(index) for index in range(len(tasks))],
+        "info": {INSTRUCTIONS: tasks},
     }
     size = physics_size(settings.suite)
     if size is not None:
