@@ -18,26 +18,28 @@ from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy, Statistics, register
 from helmsight.policies.explainable import Explainable, as_distribution
 from helmsight.policies.manipulation.config import ManipulationPolicyConfig
+from helmsight.policies.manipulation.where_to_look import (
+    FOCUS_KEY,
+    OTHER_FOCUS_KEY,
+    OTHER_INSTRUCTION_KEY,
+    STATE_KEY,
+    PointingTeacher,
+    ask_otherwise,
+    focus_error,
+)
 from helmsight.policies.modules.axis_angle import rotation_columns
-from helmsight.policies.modules.camera_rig import CameraRig
 from helmsight.policies.modules.control_aided import ActionOutputs, Gated, build_attention
 from helmsight.policies.modules.film_vision import Encoded, FilmVisionTransformer, patch_grid
-from helmsight.policies.modules.focus_head import FocusHead, focus_label
+from helmsight.policies.modules.focus_head import FocusHead
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.policies.modules.instruction_table import InstructionTable
 from helmsight.policies.modules.normaliser import QuantileScaler, Standardiser
-from helmsight.policies.modules.pointing import MAPS, pointed_shares, pointing_loss
+from helmsight.policies.modules.pointing import pointed_shares
 from helmsight.policies.modules.pretrained_vision import PretrainedVision
 from helmsight.policies.modules.routed_trunk import RoutedTrunk
 
-STATE_KEY = "observation.state"
 # Where the statistics keep the embedding of each instruction of the training data.
 INSTRUCTIONS = "instruction_embeddings"
-# Positions of the thing that the demonstrator dealt with and of where it goes; of the hand.
-FOCUS_KEY = "simulator.focus"
-# The same for other instructions of the scene [6 I], and the instructions' indices or -1 [I].
-OTHER_FOCUS_KEY, OTHER_INSTRUCTION_KEY = "simulator.other_focus", "simulator.other_instruction"
-HAND_POSITION = slice(0, 3)
 CONTEXT_TOKENS = 2  # proprioception and language
 
 
@@ -101,7 +103,7 @@ class ManipulationPolicy(Policy):
             config.instruction_width,
             encode_instructions,
         )
-        self.rig = CameraRig(embodiment.cameras)
+        self.teacher = _make_teacher(config, embodiment, vision)
         self._last: dict[str, Tensor] = {}
 
     @property
@@ -232,47 +234,26 @@ class ManipulationPolicy(Policy):
         error = _imitation_error(chunk, target, valid)
         parts = {"action": (error * shown).sum() / shown.sum().clamp(min=1.0)}
         if found is not None:
-            wanted = focus_label(batch[FOCUS_KEY], batch[STATE_KEY][:, HAND_POSITION])
-            parts["focus"] = (found - wanted).abs().mean()
-            if seen.encoded.scores is not None and self.config.axis_angle_entry is not None:
-                parts["pointing"] = self._pointing_loss(seen.encoded.scores, batch)
-                if OTHER_INSTRUCTION_KEY in batch:
-                    parts["others"] = self._others_loss(seen.encoded, batch)
+            parts["focus"] = focus_error(found, batch)
+        if self.teacher is not None and seen.encoded.scores is not None:
+            parts["pointing"] = self.teacher.told(seen.encoded.scores, batch)
+            if OTHER_INSTRUCTION_KEY in batch:
+                parts["others"] = self._others_loss(seen.encoded, batch)
         if self.config.attention.signal != "none":
             parts["attention"] = self._attention_loss(seen, gated, target, valid)
         weights = self.config.loss
         total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
         return total, parts
 
-    def _pointing_loss(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Divergence of the maps [B, C, M, P] from where the focus lies in the pictures."""
-        points = batch[FOCUS_KEY].unflatten(1, (MAPS, 3))
-        return pointing_loss(scores, self._in_patches(points, batch), *self._grid).mean()
-
     def _others_loss(self, encoded: Encoded, batch: dict[str, Tensor]) -> Tensor:
-        """The same for every other instruction [B, I] that the scenes allow, of what they show."""
-        assert encoded.patches is not None and isinstance(self.vision, FilmVisionTransformer)
-        assert self.vision.pointing is not None
+        """Of what the patches show, for every other instruction [B, I] that the scenes allow."""
+        assert self.teacher is not None and encoded.patches is not None
+        assert isinstance(self.vision, FilmVisionTransformer) and self.vision.pointing is not None
         other = batch[OTHER_INSTRUCTION_KEY]
         heard = self._heard(self.instructions.rows(other.clamp(min=0).flatten()))
         conditions = heard.unflatten(0, other.shape)  # [B * I, T] -> [B, I, T]
         scores = self.vision.pointing.scores_of_any(encoded.patches, conditions)
-        points = batch[OTHER_FOCUS_KEY].unflatten(1, (-1, 3))  # [B, I * M, 3]
-        places = self._in_patches(points, batch)  # [B, C, I * M, 2]
-        losses = pointing_loss(scores.flatten(2, 3), places, *self._grid)  # [B, C, I * M]
-        asked = (other >= 0).repeat_interleave(MAPS, dim=1).unsqueeze(1).to(losses.dtype)
-        return (losses * asked).sum() / (asked.sum() * losses.shape[1]).clamp(min=1.0)
-
-    @property
-    def _grid(self) -> tuple[int, int]:
-        return self.vision.rows, self.vision.columns
-
-    def _in_patches(self, points: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Where world points [B, M, 3] lie in the cameras [B, C, M, 2], in patches."""
-        first, state = self.config.axis_angle_entry, batch[STATE_KEY]
-        assert first is not None
-        places: Tensor = self.rig(points, state[:, HAND_POSITION], state[:, first : first + 3])
-        return places * places.new_tensor(self._grid[::-1])
+        return self.teacher.others(scores, batch)
 
     def _attention_loss(self, seen: Seen, gated: Gated, target: Tensor, valid: Tensor) -> Tensor:
         """Distance of the attention from its target, for the batch's first `attention_share`."""
@@ -351,26 +332,6 @@ class ManipulationPolicy(Policy):
         return (shares @ placed).unflatten(3, (self.vision.rows, self.vision.columns))
 
 
-def ask_otherwise(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The batch [B], some of it with another instruction, its focus, and no action to imitate.
-
-    share: how much of it, drawn anew at each call, as is the instruction, of those [B, I] that the
-    scene allows; where it allows none, an entry stays as it is.
-    """
-    others = batch[OTHER_INSTRUCTION_KEY]
-    possible = others >= 0  # [B, I]
-    asked = (torch.rand(len(others), device=others.device) < share) & possible.any(dim=1)  # [B]
-    drawn = torch.rand(others.shape, device=others.device).masked_fill(~possible, -1.0).argmax(1)
-    rows = torch.arange(len(others), device=others.device)
-    focus = batch[OTHER_FOCUS_KEY].unflatten(1, (others.shape[1], -1))[rows, drawn]  # [B, 6]
-    return {
-        **batch,
-        TASK_INDEX_KEY: torch.where(asked, others[rows, drawn], batch[TASK_INDEX_KEY]),
-        FOCUS_KEY: torch.where(asked[:, None], focus, batch[FOCUS_KEY]),
-        "action_is_pad": batch["action_is_pad"] | asked[:, None],
-    }
-
-
 def _check_entries(config: ManipulationPolicyConfig, embodiment: EmbodimentSpec) -> None:
     """Raises ValueError for entries that the configuration names and the embodiment has not."""
     first, size = config.axis_angle_entry, embodiment.state.size
@@ -401,6 +362,18 @@ def _make_vision(
         return PretrainedVision(config.vision, cameras, config.instruction_width)
     rows, columns = patch_grid([(camera.height, camera.width) for camera in embodiment.cameras])
     return FilmVisionTransformer(config.vision, cameras, rows, columns, config.instruction_width)
+
+
+def _make_teacher(
+    config: ManipulationPolicyConfig,
+    embodiment: EmbodimentSpec,
+    vision: FilmVisionTransformer | PretrainedVision,
+) -> PointingTeacher | None:
+    """For an encoder that points, where the data say at what."""
+    first = config.axis_angle_entry
+    if not (config.vision.pointing and config.focus) or first is None:
+        return None
+    return PointingTeacher(embodiment, vision.rows, vision.columns, first)
 
 
 def _imitation_error(chunk: Tensor, target: Tensor, valid: Tensor) -> Tensor:

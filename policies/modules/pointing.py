@@ -50,11 +50,9 @@ class Pointing(nn.Module):
 
     def forward(self, shown: Tensor, told: Tensor, condition: Tensor) -> Tensor:
         """Patches [B, C, N, D] as they look, and told the instruction [B, T]."""
-        scores = self.scores_of_any(shown, condition.unsqueeze(1)).squeeze(2)
-        return (
-            scores
-            + self._scores(self.told(told), self._queries(condition.unsqueeze(1))[1])[:, :, 0]
-        )
+        first, second = self._queries(condition.unsqueeze(1))  # one instruction each
+        scores = self._scores(self.shown(shown), first) + self._scores(self.told(told), second)
+        return scores.squeeze(2)  # [B, C, 1, M, N] -> [B, C, M, N]
 
     def scores_of_any(self, shown: Tensor, conditions: Tensor) -> Tensor:
         """The first part for I instructions each: [B, C, N, D], [B, I, T] -> [B, C, I, M, N]."""

@@ -7,7 +7,7 @@ import torch
 
 from helmsight.policies.base import config_from_dict, load_policy
 from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPolicyConfig
-from helmsight.policies.manipulation.policy import ask_otherwise
+from helmsight.policies.manipulation.where_to_look import ask_otherwise
 from helmsight.policies.modules import instruction_encoder
 from tests.policies.manipulation_batches import (
     CHUNK,
