@@ -95,10 +95,12 @@ def _met(values: dict[str, Any], policy: Policy) -> Iterator[dict[str, Any]]:
     """Every `STRIDE`th observation of the policy's own drives, over episodes drawn by the seed."""
     from helmsight.cli.trained_options import as_trained
     from helmsight.eval.environments import make_environment
+    from helmsight.eval.evaluation import refuse_other_embodiment
     from helmsight.policies.base import TASK_KEY
 
     options = as_trained(values["checkpoint"], values["env_options"])
     environment: Any = make_environment(values["env_id"], options).unwrapped
+    refuse_other_embodiment(policy, environment)
     seed = values["seed"]
     try:
         while True:

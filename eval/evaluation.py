@@ -158,7 +158,7 @@ class RunnerSetup:
             self.make_environment, self.source.load(self.device), self.seed, self.device
         )
         # What the environment or the policy refuses is one clear error, not one an episode.
-        _refuse_other_embodiment(runner.policy, runner.environment.unwrapped)
+        refuse_other_embodiment(runner.policy, runner.environment.unwrapped)
         return lambda job: job.run(runner)
 
     def make_environment(self) -> gymnasium.Env:
@@ -169,8 +169,11 @@ class RunnerSetup:
         return make_environment(self.env, {**self.env_kwargs, "motion": load_motion(self.motion)})
 
 
-def _refuse_other_embodiment(policy: Any, world: Any) -> None:
-    """A policy trained for another robot is refused before it drives a metre."""
+def refuse_other_embodiment(policy: Any, world: Any) -> None:
+    """A policy trained for another robot is refused before it drives a metre.
+
+    Raises ValueError with one line a difference.
+    """
     trained_for = getattr(policy, "embodiment", None)
     driven = getattr(world, "embodiment", None)
     if trained_for is None or driven is None:
@@ -179,7 +182,7 @@ def _refuse_other_embodiment(policy: Any, world: Any) -> None:
     if differences:
         raise ValueError(
             "the policy was trained for another embodiment than the environment's (policy here, "
-            "environment there):\n  " + "\n  ".join(differences)
+            "environment there; env= names the environment):\n  " + "\n  ".join(differences)
         )
 
 

@@ -64,6 +64,14 @@ def test_wrong_words_end_in_one_line(checkpoint, tmp_path, capsys, word, said):
     assert said in capsys.readouterr().err
 
 
+def test_an_arm_that_is_met_in_the_parking_lot_is_refused_by_its_differences(tmp_path, capsys):
+    words = ["checkpoint=libero-object-s", f"out={tmp_path / 'arm.onnx'}"]
+    assert main(["export", *words, *QUICK]) == 2
+    said = capsys.readouterr().err
+    assert "trained for another embodiment" in said and "env= names the environment" in said
+    assert not (tmp_path / "arm.onnx").exists()
+
+
 def test_an_exported_file_runs_on_the_cpu_alone(capsys):
     assert main(["serve", "checkpoint=policy.onnx", "device=cuda"]) == 2
     assert "runs on the CPU" in capsys.readouterr().err
