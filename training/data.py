@@ -22,7 +22,7 @@ from helmsight.training.dataset.instructions import INSTRUCTIONS_PATH, instructi
 from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.statistics import aggregate_all, to_jsonable
-from helmsight.training.dataset.windows import TASK_INDEX_KEY, Windows, named_instructions
+from helmsight.training.dataset.windows import Windows
 from helmsight.training.mirroring import Mirroring
 from helmsight.training.other_look import OtherLook
 from helmsight.training.settings import TrainingSettings
@@ -79,10 +79,9 @@ class LeRobotTrainingData:
 
     @property
     def tasks(self) -> list[str]:
-        """The instructions that any column of the data sets counts, those of `task_index` first."""
-        named = [named_instructions(dataset) for dataset in self.datasets]
-        own = [task for columns in named for task in columns[TASK_INDEX_KEY]]
-        return list(dict.fromkeys([*own, *chain(*(chain(*columns.values()) for columns in named))]))
+        """The instructions of all data sets; a batch's columns of instructions count these."""
+        every = chain.from_iterable(dataset.instructions for dataset in self.datasets)
+        return list(dict.fromkeys(every))
 
     def instruction_embeddings(self) -> dict[str, list[float]]:
         """The embedding of each of `tasks`: from the data sets' files, or by the language model.
@@ -91,8 +90,8 @@ class LeRobotTrainingData:
         """
         known: dict[str, list[float]] = {}
         for dataset in self.datasets:
-            named = list(dict.fromkeys(chain(*named_instructions(dataset).values())))
-            known |= instruction_embeddings(dataset.root, named, encode_instructions)
+            found = instruction_embeddings(dataset.root, dataset.instructions, encode_instructions)
+            known |= found
         return {task: known[task] for task in self.tasks}
 
     @property

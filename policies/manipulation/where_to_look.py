@@ -11,7 +11,7 @@ from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import TASK_INDEX_KEY
 from helmsight.policies.modules.camera_rig import CameraRig
 from helmsight.policies.modules.focus_head import focus_label
-from helmsight.policies.modules.pointing import MAPS, pointing_loss
+from helmsight.policies.modules.pointing import MAPS, patch_middles, pointing_loss
 
 STATE_KEY = "observation.state"
 HAND_POSITION = slice(0, 3)
@@ -54,24 +54,27 @@ class PointingTeacher(nn.Module):
     that are the hand's orientation.
     """
 
+    middles: Tensor
+
     def __init__(
         self, embodiment: EmbodimentSpec, rows: int, columns: int, axis_angle_entry: int
     ) -> None:
         super().__init__()
         self.rig = CameraRig(embodiment.cameras)
-        self._grid = rows, columns
+        self.register_buffer("middles", patch_middles(rows, columns), persistent=False)  # [N, 2]
+        self._sides = columns, rows
         self._orientation = slice(axis_angle_entry, axis_angle_entry + 3)
 
     def told(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Of the maps [B, C, M, N] of the instruction itself."""
         points = batch[FOCUS_KEY].unflatten(1, (MAPS, 3))
-        return pointing_loss(scores, self._in_patches(points, batch), *self._grid).mean()
+        return pointing_loss(scores, self._in_patches(points, batch), self.middles).mean()
 
     def others(self, scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Of the maps [B, C, I, M, N] of all others that the scenes allow; 0 where none is."""
         points = batch[OTHER_FOCUS_KEY].unflatten(1, (-1, 3))  # [B, I * M, 3]
         places = self._in_patches(points, batch)  # [B, C, I * M, 2]
-        losses = pointing_loss(scores.flatten(2, 3), places, *self._grid)  # [B, C, I * M]
+        losses = pointing_loss(scores.flatten(2, 3), places, self.middles)  # [B, C, I * M]
         possible = batch[OTHER_INSTRUCTION_KEY] >= 0  # [B, I]
         asked = possible.repeat_interleave(MAPS, dim=1).unsqueeze(1).to(losses.dtype)
         return (losses * asked).sum() / (asked.sum() * losses.shape[1]).clamp(min=1.0)
@@ -80,4 +83,4 @@ class PointingTeacher(nn.Module):
         """Where world points [B, M, 3] lie in the cameras [B, C, M, 2], in patches."""
         state = batch[STATE_KEY]
         places: Tensor = self.rig(points, state[:, HAND_POSITION], state[:, self._orientation])
-        return places * places.new_tensor(self._grid[::-1])
+        return places * places.new_tensor(self._sides)

@@ -97,14 +97,13 @@ def pointed_shares(scores: Tensor) -> Tensor:
     return _with_nowhere(scores).softmax(dim=-1)
 
 
-def pointing_loss(scores: Tensor, places: Tensor, rows: int, columns: int) -> Tensor:
+def pointing_loss(scores: Tensor, places: Tensor, middles: Tensor) -> Tensor:
     """Divergence (KL, nats) [B, C, M] of the shares from their targets.
 
     scores: [B, C, M, N]. places: column and row [B, C, M, 2] in units of patches from the picture's
     upper left corner of what is to be pointed at, NaN where a camera does not see it: the target is
-    nowhere then.
+    nowhere then. middles: of the patches [N, 2], as `patch_middles` gives them.
     """
-    middles = patch_middles(rows, columns).to(scores)
     seen = torch.isfinite(places).all(dim=-1, keepdim=True)  # [B, C, M, 1]
     distance = (places.nan_to_num().unsqueeze(3) - middles).square().sum(dim=-1)  # [B, C, M, N]
     shares = (-distance / (2.0 * _SPREAD**2)).softmax(dim=-1) * seen

@@ -6,6 +6,8 @@ Low-dimensional columns are read once and kept in memory; pictures are decoded w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from helmsight.training.dataset import metadata
 from helmsight.training.dataset.format import DatasetError, Feature, Features
 from helmsight.training.dataset.statistics import Statistics
 from helmsight.training.dataset.video import decode_video, i420_to_rgb
+
+TASK_INDEX_KEY = "task_index"
 
 
 class LeRobotDataset:
@@ -37,6 +41,21 @@ class LeRobotDataset:
         self.tasks: list[str] = metadata.load_tasks(self.root)
         self.episodes = metadata.load_episode_index(self.root, self.info)
         self._columns: dict[str, NDArray[Any]] = {}
+
+    @cached_property
+    def instruction_columns(self) -> dict[str, list[str]]:
+        """The instructions that each column of instructions counts, `task_index` first."""
+        named = {TASK_INDEX_KEY: self.tasks}
+        for key, feature in self.features.items():
+            instructions = (feature.get("info") or {}).get(layout.INSTRUCTIONS)
+            if instructions is not None:
+                named[key] = list(instructions)
+        return named
+
+    @property
+    def instructions(self) -> list[str]:
+        """Every instruction that any column counts, once."""
+        return list(dict.fromkeys(chain.from_iterable(self.instruction_columns.values())))
 
     @property
     def fps(self) -> int:

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP, INSTRUCTIONS
+from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP
 from helmsight.training.dataset.frame_cache import FrameCache, open_frame_cache
 from helmsight.training.dataset.reader import LeRobotDataset
 
 BIRDS_EYE_KEY = "observation.birds_eye"
 DEPTH_PREFIX = "observation.depth."
-TASK_INDEX_KEY = "task_index"
 Batch = dict[str, torch.Tensor]
 
 
@@ -60,7 +59,7 @@ class Windows:
         # Per column of instructions: the index in `tasks` of each number; of -1, the last entry.
         self._task_of: dict[str, NDArray[np.int64]] = {}
         if tasks is not None:
-            for key, named in named_instructions(dataset).items():
+            for key, named in dataset.instruction_columns.items():
                 self._task_of[key] = np.array([*map(tasks.index, named), -1], np.int64)
         self._frame, self._first, self._last = self._positions(episodes, frame_stride)
 
@@ -163,16 +162,6 @@ class Windows:
         if key == BIRDS_EYE_KEY:
             return torch.from_numpy(pictures[..., 0] // np.uint8(BIRDS_EYE_GREY_STEP))
         return torch.from_numpy(pictures)
-
-
-def named_instructions(dataset: LeRobotDataset) -> dict[str, list[str]]:
-    """The instructions that each column of instructions counts, `task_index` first."""
-    named = {TASK_INDEX_KEY: list(dataset.tasks)}
-    for key, feature in dataset.features.items():
-        instructions = (feature.get("info") or {}).get(INSTRUCTIONS)
-        if instructions is not None:
-            named[key] = list(instructions)
-    return named
 
 
 def _column_tensor(key: str, values: NDArray[Any], leading: int) -> torch.Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.libero.expert.goal import Predicate
 from helmsight.envs.libero.expert.scene import Scene
-from helmsight.envs.libero.instructions import Goal
 
 
 def focus_of(scene: Scene, predicate: Predicate) -> NDArray[np.float32]:
@@ -20,8 +21,7 @@ def focus_of(scene: Scene, predicate: Predicate) -> NDArray[np.float32]:
     return np.concatenate(positions).astype(np.float32)
 
 
-def goal_focus(scene: Scene, goal: Goal) -> NDArray[np.float32]:
+def first_focus(scene: Scene, predicates: Sequence[Predicate]) -> NDArray[np.float32]:
     """`focus_of` [6] the first of a goal's predicates that does not hold, or of the last one."""
-    predicates = scene.in_order(goal)
     first = next((one for one in predicates if not scene.holds(one)), predicates[-1])
     return focus_of(scene, first)

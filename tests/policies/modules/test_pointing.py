@@ -1,9 +1,15 @@
 import pytest
 import torch
 
-from helmsight.policies.modules.pointing import Pointing, pointed_shares, pointing_loss
+from helmsight.policies.modules.pointing import (
+    Pointing,
+    patch_middles,
+    pointed_shares,
+    pointing_loss,
+)
 
 ROWS, COLUMNS = 3, 4
+MIDDLES = patch_middles(ROWS, COLUMNS)
 NOWHERE = (float("nan"), float("nan"))
 
 
@@ -16,7 +22,7 @@ def scores_at(patch, height=8.0):
 
 
 def loss(scores, place):
-    return pointing_loss(scores, torch.tensor(place).view(1, 1, 1, 2), ROWS, COLUMNS).item()
+    return pointing_loss(scores, torch.tensor(place).view(1, 1, 1, 2), MIDDLES).item()
 
 
 @pytest.mark.parametrize(("place", "patch"), [((0.5, 0.5), 0), ((3.5, 0.5), 3), ((1.5, 2.5), 9)])
@@ -37,7 +43,7 @@ def test_the_loss_of_the_target_itself_is_zero():
     optimizer = torch.optim.Adam([scores], 0.3)
     for _ in range(400):
         optimizer.zero_grad()
-        value = pointing_loss(scores, place, ROWS, COLUMNS).mean()
+        value = pointing_loss(scores, place, MIDDLES).mean()
         value.backward()
         optimizer.step()
     assert 0.0 <= value.item() < 0.01
@@ -97,7 +103,8 @@ def test_it_learns_to_point_at_what_the_instruction_names():
         seen = things[order].unsqueeze(1)  # [B, 1, 4, D]
         scores = pointing(seen, seen, instructions[named])  # [B, 1, M, 4]
         wanted = torch.stack([place % 2, place // 2], dim=1) + 0.5  # [B, 2]
-        value = pointing_loss(scores, wanted[:, None, None].expand(-1, -1, 2, -1), 2, 2).mean()
+        places = wanted[:, None, None].expand(-1, -1, 2, -1)  # [B, 1, M, 2]
+        value = pointing_loss(scores, places, patch_middles(2, 2)).mean()
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

@@ -16,7 +16,7 @@ from helmsight.envs.libero.renderer import CameraRenderer
 from helmsight.envs.libero.simulator import LiberoSimulator, LiberoState, UnstableSimulation
 from helmsight.training.collection.demonstration import Demonstration, FailedAttempt
 from helmsight.training.collection.libero.attempt import LiberoAttempt
-from helmsight.training.collection.libero.other_focus import other_focus
+from helmsight.training.collection.libero.other_focus import OtherFocus
 from helmsight.training.collection.libero.recording import OTHER_FOCUS, OTHER_INSTRUCTION
 from helmsight.training.collection.libero.settings import LiberoCollection
 
@@ -46,7 +46,7 @@ class LiberoDemonstrator:
             frames = _roll_out(simulator, attempt, random, self._settings.noise)
         except UnstableSimulation:
             raise FailedAttempt("simulator: unstable") from None
-        columns = self._columns(simulator, frames, other_focus(simulator, order, frames.states))
+        columns = self._columns(simulator, frames, OtherFocus(simulator, order))
         fixtures = {
             name: [round(float(value), 9) for value in pose]
             for name, pose in zip(simulator.fixture_names, simulator.state().fixtures, strict=True)
@@ -75,34 +75,32 @@ class LiberoDemonstrator:
             displace(simulator, attempt.offset)
 
     def _columns(
-        self,
-        simulator: LiberoSimulator,
-        frames: _Frames,
-        others: tuple[NDArray[np.int64], NDArray[np.float32]],
+        self, simulator: LiberoSimulator, frames: _Frames, other: OtherFocus
     ) -> dict[str, NDArray[Any]]:
         """The recorded episode's columns, its pictures made now."""
         count = len(frames.actions)
+        pictures, other_focus = [], []
+        for state in frames.states:
+            simulator.set_state(state)
+            pictures.append(self._render(simulator))
+            other_focus.append(other.now())
         columns: dict[str, NDArray[Any]] = {
             "observation.state": np.stack(frames.observed),
             "action": np.stack(frames.actions),
             "simulator.focus": np.stack(frames.focus),
-            OTHER_INSTRUCTION: others[0],
-            OTHER_FOCUS: others[1],
+            OTHER_INSTRUCTION: np.tile(other.instructions, (count, 1)),
+            OTHER_FOCUS: np.stack(other_focus),
             "simulator.state": np.stack([state.physics for state in frames.states]),
             "next.done": np.arange(count) == count - 1,
             "next.success": np.arange(count) == count - 1,
         }
-        pictures = [self._render(simulator, state) for state in frames.states]
         for key, camera in zip(self._cameras, zip(*pictures, strict=True), strict=True):
             columns[key] = np.stack(camera)
         return {key: columns[key] for key in self._features}
 
-    def _render(
-        self, simulator: LiberoSimulator, state: LiberoState
-    ) -> tuple[NDArray[np.uint8], ...]:
+    def _render(self, simulator: LiberoSimulator) -> tuple[NDArray[np.uint8], ...]:
         if self._renderer is None:
             self._renderer = CameraRenderer(self._settings.image_size, self._settings.render)
-        simulator.set_state(state)
         return self._renderer.render(*simulator.observed())
 
 
