@@ -86,6 +86,7 @@ class DriveRecord:
             "outcome": self.outcome,
             "ticks": self.ticks,
             "missed_ticks": self.missed_ticks,
+            "seconds": round(self.period * (self.ticks + self.missed_ticks), 3),
             "late_share": round(self.late_share, 5),
             "late_ms": _percentiles(self.late_ms),
             "decisions": self.decisions,

@@ -106,7 +106,10 @@ MANIPULATION = EpisodeKind(
     units={},
     paired={"STEPS": lambda record: record.steps},
     verb="solved",
-    film_note=("spread over their lengths. Both cameras; the policy's attention glows over them."),
+    film_note=(
+        "spread over their lengths. Both cameras; the policy's attention glows over them. A ring "
+        "marks what a policy that points takes the instruction to be about, a square its place."
+    ),
 )
 
 

@@ -31,16 +31,24 @@ def compute_metrics(records: Sequence[EpisodeRecord]) -> dict[str, Interval]:
 
 
 def rates_by_task(records: Sequence[EpisodeRecord]) -> dict[str, Interval]:
-    """Success in percent of each task, with Wilson intervals, in the order of the tasks."""
+    """Success in percent of each task, with Wilson intervals, in the order of the tasks.
+
+    Where the policy was told another task than the scene's own, of each scene and what was told.
+    """
     groups: dict[tuple[int, str], list[bool]] = defaultdict(list)
     for record in records:
         if record.error is None:
-            task = record.metrics["task_index"], record.metrics["task_name"]
-            groups[task].append(record.success)
+            groups[record.metrics["task_index"], _task_name(record)].append(record.success)
     return {
-        f"{index} {name.replace('_', ' ')}": wilson(sum(held), len(held)).scaled(100)
-        for (index, name), held in sorted(groups.items())
+        name: wilson(sum(held), len(held)).scaled(100) for (_, name), held in sorted(groups.items())
     }
+
+
+def _task_name(record: EpisodeRecord) -> str:
+    index, name = record.metrics["task_index"], record.metrics["task_name"].replace("_", " ")
+    return (
+        f"scene {index}, told: {record.task}" if record.approach == "swapped" else f"{index} {name}"
+    )
 
 
 def worst_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:

@@ -2,10 +2,10 @@
 
     PYTHONPATH=. python tests/deploy/late_ticks.py CHECKPOINT MINUTES [KEY=VALUE ...]
 
-serves the checkpoint (an exported file, a run or a name), drives one parking episode of the test
-split after the other with it in real time, the flight recorder on, and counts over all of them.
-Further words go to `helmsight drive`. A tick is late when it begins more than a tenth of the period
-after it is due, and counts as late as well when it never comes.
+serves the checkpoint (an exported file, a run or a name), drives one episode after the other with
+it in real time (of parking's test split; `robot=libero` for the arm), the flight recorder on, and
+counts over all of them. Further words go to `helmsight drive`. A tick is late when it begins more
+than a tenth of the period after it is due, and counts as late as well when it never comes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def drives(checkpoint: str, minutes: float, words: list[str], folder: Path) -> l
             if len(lines) == len(found):
                 raise RuntimeError(f"episode {episode} was not driven")
             found.append(json.loads(lines[-1]))
-            driven = sum(map(ticks, found)) * 0.1 / 60.0
+            driven = sum(drive["seconds"] for drive in found) / 60.0
             share = 100.0 * sum(map(late, found)) / sum(map(ticks, found))
             print(f"{driven:.1f} minutes: {found[-1]['outcome']}, {share:.3f} % late", flush=True)
             if driven >= minutes:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from helmsight.eval.episode_kinds import MANIPULATION, PARKING, episode_kind
@@ -38,6 +40,15 @@ def test_each_task_has_its_rate_in_the_order_of_the_tasks():
     rates = rates_by_task([*reversed(RECORDS), BROKEN])
     assert list(rates) == ["0 put thing 0 away", "1 put thing 1 away"]
     assert [rate.value for rate in rates.values()] == [50.0, 100.0]
+
+
+def test_what_was_told_names_the_rate_where_it_is_not_the_scenes_own_task():
+    told = [record(5, True), record(6, False)]
+    told = [dataclasses.replace(one, task="fetch the cup", approach="swapped") for one in told]
+    rates = rates_by_task(told)
+    assert [(name, rate.value) for name, rate in rates.items()] == [
+        ("scene 0, told: fetch the cup", 50.0)
+    ]
 
 
 def test_errors_come_first_then_failures_then_long_successes():
