@@ -36,15 +36,21 @@ def drives(checkpoint: str, minutes: float, words: list[str], folder: Path) -> l
         for episode in count():
             own = [f"server=ws://127.0.0.1:{port}", f"wait_for_server={SECONDS_TO_START:g}"]
             own += [f"episodes=[{episode}]", f"out={folder}", f"record={folder / str(episode)}"]
-            subprocess.run([*program, "drive", *own, *words], check=False, capture_output=True)
-            lines = (folder / "drives.jsonl").read_text(encoding="utf-8").splitlines()
+            driven = subprocess.run(
+                [*program, "drive", *own, *words], capture_output=True, text=True
+            )
+            log = folder / "drives.jsonl"
+            lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
             if len(lines) == len(found):
-                raise RuntimeError(f"episode {episode} was not driven")
+                raise RuntimeError(f"episode {episode} was not driven: {driven.stderr}")
             found.append(json.loads(lines[-1]))
-            driven = sum(drive["seconds"] for drive in found) / 60.0
+            so_far = sum(drive["seconds"] for drive in found) / 60.0
             share = 100.0 * sum(map(late, found)) / sum(map(ticks, found))
-            print(f"{driven:.1f} minutes: {found[-1]['outcome']}, {share:.3f} % late", flush=True)
-            if driven >= minutes:
+            print(
+                f"{so_far:.1f} minutes: {found[-1]['outcome']}, {share:.3f} % late",
+                flush=True,
+            )
+            if so_far >= minutes:
                 break
     finally:
         server.terminate()
