@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from helmsight.envs.parking.carla_server import streams
@@ -19,8 +18,6 @@ from helmsight.envs.parking.vehicle import CONTROL_PERIOD
 WORLD_STREAM = 1
 TOLERANCE = 1e-6
 Publish = Callable[[int, bytes], None]
-# Draws the pictures of a frame: (stream, payload) of each.
-Pictures = Callable[[], list[tuple[int, bytes]]]
 
 
 @dataclass
@@ -120,15 +117,10 @@ class Episode:
             raise CallRefused(f"actor {actor.identity} is no vehicle")
         self._controls[actor.identity] = control
 
-    @property
-    def changed(self) -> bool:
-        """Whether the next tick puts up the world anew."""
-        return self._changed
+    def tick(self, listening: Callable[[], Sequence[int]]) -> int:
+        """Drive for one control period and publish what came of it; the new frame's number.
 
-    def tick(self, listening: Sequence[int]) -> Pictures:
-        """Drive for one control period and publish what came of it, but for the pictures.
-
-        listening: the streams that have subscribers. Gives what draws the frame's pictures.
+        listening: the streams that have subscribers.
         """
         if self._changed:
             self._world.load(MAPS[self.map], self.actors, self.weather)
@@ -139,18 +131,18 @@ class Episode:
         self._time += CONTROL_PERIOD
         moment = Moment(self.frame, self._time)
         readings = SensorReadings(self._world, self.actors, moment)
-        sensors = [actor for actor in self.actors if actor.stream and actor.stream in listening]
+        wanted = set(listening())
+        sensors = [actor for actor in self.actors if actor.stream in wanted and actor.stream]
         if not self._collided:
             for stream, payload in readings.collisions(sensors, self._port):
                 self._collided = True
                 self._publish(stream, payload)
         self._publish(WORLD_STREAM, self._state(moment))
         self._map_changed = False
-        if self.settings.no_rendering:
-            return list
-        for stream, payload in readings.measurements(sensors):
-            self._publish(stream, payload)
-        return partial(readings.pictures, sensors)
+        if not self.settings.no_rendering:
+            for stream, payload in readings.messages(sensors):
+                self._publish(stream, payload)
+        return self.frame
 
     def close(self) -> None:
         """Free the world behind the server."""

@@ -65,17 +65,18 @@ def camera_spec(actor: Actor) -> CameraSpec:
 
 
 class SensorReadings:
-    """Messages (stream, payload) of one tick, made when they are asked for."""
+    """Messages of one tick, made when they are asked for; pictures are made together."""
 
     def __init__(self, world: LotWorld, actors: Actors, moment: Moment) -> None:
         self._world, self._actors, self._moment = world, actors, moment
 
-    def measurements(self, listening: Sequence[Actor]) -> list[tuple[int, bytes]]:
-        """Of the inertial units and satellite receivers that somebody listens to."""
+    def messages(self, listening: Sequence[Actor]) -> list[tuple[int, bytes]]:
+        """(stream, payload) of the sensors that somebody listens to."""
         if not self._world.loaded:
             return []
         found = [(a.stream, self._inertial(a)) for a in listening if a.kind == IMU_SENSOR]
-        return found + [(a.stream, self._satellite(a)) for a in listening if a.kind == GNSS_SENSOR]
+        found += [(a.stream, self._satellite(a)) for a in listening if a.kind == GNSS_SENSOR]
+        return found + self._pictures([a for a in listening if a.kind in CAMERAS])
 
     def collisions(self, listening: Sequence[Actor], port: int) -> list[tuple[int, bytes]]:
         """Collision messages for what the hero has just hit first."""
@@ -134,14 +135,10 @@ class SensorReadings:
         head = self._head(streams.GNSS, sensor)
         return streams.satellite(head, -y / METRES_A_DEGREE, x / METRES_A_DEGREE, z)
 
-    def pictures(self, listening: Sequence[Actor]) -> list[tuple[int, bytes]]:
-        """Of the cameras that somebody listens to.
-
-        Those of one size are drawn at once, and each view once for all kinds of camera.
-        """
-        if not self._world.loaded:
+    def _pictures(self, sensors: Sequence[Actor]) -> list[tuple[int, bytes]]:
+        """Cameras of one size are drawn at once, and each view once for all kinds of camera."""
+        if not sensors:
             return []
-        sensors = [actor for actor in listening if actor.kind in CAMERAS]
         views = {sensor.stream: sensor.camera for sensor in sensors if sensor.camera is not None}
         sizes = sorted({(view.width, view.height) for view in views.values()})
         found: list[tuple[int, bytes]] = []

@@ -11,13 +11,11 @@ import inspect
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgpack
 
-from helmsight.envs.parking.carla_server.artist import Artist
 from helmsight.envs.parking.carla_server.calls import Calls
 from helmsight.envs.parking.carla_server.episode import WORLD_STREAM, Episode
 from helmsight.envs.parking.carla_server.streams import framed
@@ -29,7 +27,6 @@ LARGEST_REQUEST = 8 << 20
 READ = 1 << 16
 # How long a tick waits for the streams whose tokens a client has just asked for.
 SUBSCRIPTION_SECONDS = 1.0
-SWITCH_SECONDS = 2e-4
 # A subscriber that leaves so much unread is dropped.
 MOST_UNREAD = 64 << 20
 
@@ -103,7 +100,6 @@ class ProtocolServer:
 
     def __init__(self) -> None:
         self._streams = Streams()
-        self._artist = Artist(self._streams.publish)
         self._ticking = asyncio.Lock()
 
     async def run(self, port: int, ready: Callable[[int], None]) -> None:
@@ -128,21 +124,12 @@ class ProtocolServer:
         finally:
             for server in servers:
                 server.close()
-            self._artist.close(self._episode.close)
+            self._episode.close()
 
     async def _tick(self) -> int:
         async with self._ticking:
             await self._streams.all_connected()
-            return await self._advance()
-
-    async def _advance(self) -> int:
-        """One tick; with its pictures, or what hinders them, where the world was put up for it."""
-        await self._artist.finished()
-        is_first = self._episode.changed
-        self._artist.begin(self._episode.tick(self._streams.listening()))
-        if is_first:
-            await self._artist.finished()
-        return self._episode.frame
+            return self._episode.tick(self._streams.listening)
 
     async def _keep_time(self) -> None:
         """In asynchronous mode the world moves by itself; in synchronous mode never."""
@@ -153,7 +140,7 @@ class ProtocolServer:
                 # Asked for last of all: a frame that nobody asked for would be taken for the first.
                 if not self._episode.settings.synchronous:
                     with contextlib.suppress(CallRefused):
-                        await self._advance()
+                        self._episode.tick(self._streams.listening)
 
     async def _serve_calls(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -182,8 +169,6 @@ class ProtocolServer:
         if call is None:
             return _packed([1, identity, f"this server has no function {name!r}", None])
         try:
-            if not call.beside_drawing:
-                await self._artist.finished()
             if len(arguments) != call.arguments:
                 raise CallRefused(f"{name} takes {call.arguments} values, got {len(arguments)}")
             value = call.function(*arguments)
@@ -201,8 +186,6 @@ def serve(port: int, ready: Callable[[int], None]) -> None:
     port: of the calls; the streams are on the next one. 0 takes free ports. `ready` is called with
     the port once clients can connect. Raises OSError where a port is taken.
     """
-    # A call that is answered beside drawing would otherwise wait 5 ms for the interpreter.
-    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         asyncio.run(_serve(port, ready))
     except asyncio.CancelledError:

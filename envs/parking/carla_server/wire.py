@@ -33,15 +33,11 @@ class Answer(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """A remote procedure: what carries it out, how many arguments it takes, and its answer.
-
-    beside_drawing: it changes nothing that is in a picture, and need not wait for one.
-    """
+    """A remote procedure: what carries it out, how many arguments it takes, and its answer."""
 
     function: Callable[..., Any]
     arguments: int
     answer: Answer = Answer.VALUE
-    beside_drawing: bool = False
 
 
 class Location(NamedTuple):
