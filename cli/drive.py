@@ -41,7 +41,7 @@ def run(words: list[str]) -> int:
     announced = connect_patiently(client, values["wait_for_server"])
     settings = _settings(values, announced.steps_per_decision)
     print(f"{values['server']} serves {announced.policy} for {announced.embodiment.name}")
-    session = Session(client, announced, settings, values["safety"], flights)
+    session = Session(client, announced, settings, values["safety"], flights, values["real_time"])
     succeeded = []
     with _sigterm_as_interrupt():
         for ride in rides(values, announced):
@@ -77,19 +77,24 @@ def _flight_log(folder: str | None, seconds: float) -> FlightLog | None:
 
 @dataclass(frozen=True)
 class Session:
-    """One server, and what drives with it have in common. safety: what is tightened."""
+    """One server, and what drives with it have in common.
+
+    safety: what is tightened. real_time: whether to run before other programs.
+    """
 
     client: PolicyClient
     announced: Announcement
     settings: ControllerSettings
     safety: dict[str, Any]
     flights: FlightLog | None
+    real_time: bool
 
     def drive(self, name: str, robot: Robot) -> dict[str, Any]:
         """One drive's summary. However it ends, its record is written once the robot stands."""
         from helmsight.deploy.controller import Controller
         from helmsight.deploy.decider import Decider
         from helmsight.deploy.safety import tightened
+        from helmsight.deploy.scheduling import before_others
 
         changes = {name: value for name, value in self.safety.items() if value is not None}
         limits = tightened(robot.safety, changes)
@@ -98,7 +103,8 @@ class Session:
         decider = Decider(self.client, robot.embodiment, self.announced.observation_keys)
         controller = Controller(robot, decider, self.settings, limits, recorder)
         try:
-            return controller.run().summary()
+            with before_others() if self.real_time else contextlib.nullcontext():
+                return controller.run().summary()
         finally:
             try:
                 decider.close()
