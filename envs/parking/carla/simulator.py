@@ -89,7 +89,9 @@ class CarlaParkingSimulator:
         self._stage.attach("sensor.other.imu", self._inertia.put)
         self._stage.attach("sensor.other.collision", self._collisions.put)
         self._rear_axle = self._stage.rear_axle
-        self._lock = self._steering_scale()
+        wheels = self._stage.ego.get_physics_control().wheels
+        self._lock = _steering_scale(wheels)
+        self._track_share = _track_share(wheels)
         if self._mount is not None:
             self._stage.mount(self._mount)
         self._steps = 0
@@ -172,29 +174,14 @@ class CarlaParkingSimulator:
         self._mount = CameraMount(cameras, depth)
         self._stage.mount(self._mount)
 
-    def _steering_scale(self) -> np.float32:
-        """CARLA's steer value at which its wheels turn as far as the task's car at full lock."""
-        wheels = self._stage.ego.get_physics_control().wheels
-        lock = np.float32(max(wheel.max_steer_angle for wheel in wheels))
-        ours = np.float32(math.degrees(EGO.max_steering_angle))
-        if not lock >= ours * np.float32(0.999):
-            raise RuntimeError(f"the ego car steers {lock} degrees at most; {ours} are wanted")
-        return np.float32(ours / lock)
-
     def _tick(self) -> None:
         self._snapshot: Any = self._server.tick()
         ego = self._snapshot.find(self._stage.ego.id)
         if ego is None:
             raise ConnectionError("the ego car has gone from the CARLA server's world")
-        wheel = self._server.carla.VehicleWheelLocation
-        car = self._stage.ego
-        self._state = self._state_of(
-            ego,
-            bicycle_angle(
-                car.get_wheel_steer_angle(wheel.FL_Wheel),
-                car.get_wheel_steer_angle(wheel.FR_Wheel),
-            ),
-        )
+        front_left = self._server.carla.VehicleWheelLocation.FL_Wheel
+        angle = self._stage.ego.get_wheel_steer_angle(front_left)
+        self._state = self._state_of(ego, bicycle_angle(angle, self._track_share))
 
     def _state_of(self, ego: Any, steering_angle: float) -> VehicleState:
         transform, velocity = ego.get_transform(), ego.get_velocity()
@@ -221,6 +208,24 @@ class CarlaParkingSimulator:
                 yaw_rate=-inertia.gyroscope.z,
             )
         return self._noise.read(measured)
+
+
+def _steering_scale(wheels: Sequence[Any]) -> np.float32:
+    """CARLA's steer value at which its wheels turn as far as the task's car at full lock."""
+    lock = np.float32(max(wheel.max_steer_angle for wheel in wheels))
+    ours = np.float32(math.degrees(EGO.max_steering_angle))
+    if not lock >= ours * np.float32(0.999):
+        raise RuntimeError(f"the ego car steers {lock} degrees at most; {ours} are wanted")
+    return np.float32(ours / lock)
+
+
+def _track_share(wheels: Sequence[Any]) -> float:
+    """Half the front wheels' distance over the wheelbase, from CARLA's places of the wheels."""
+    front_left, front_right, rear_left = (wheel.position for wheel in wheels[:3])
+    wheelbase = front_left.distance(rear_left)
+    if not wheelbase > 0.0:
+        raise RuntimeError("the CARLA server does not say where the ego car's wheels are")
+    return float(front_left.distance(front_right) / (2.0 * wheelbase))
 
 
 def label_of(host: str = HOST, port: int = PORT, seconds: float = SECONDS, **_options: Any) -> str:

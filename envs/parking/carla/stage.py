@@ -140,13 +140,12 @@ def _colour_text(colour: Colour) -> str:
     return ",".join(str(min(max(round(255.0 * part), 0), 255)) for part in colour)
 
 
-def bicycle_angle(left: float, right: float) -> float:
+def bicycle_angle(front_left: float, track_share: float) -> float:
     """Steering angle of the equivalent bicycle, rad, positive to the left.
 
-    left, right: CARLA's wheel angles in degrees, positive to the right. The bicycle's cotangent is
-    the mean of the wheels' (Ackermann).
+    front_left: CARLA's angle of that wheel in degrees, positive to the right. track_share: half the
+    front wheels' distance over the wheelbase. The bicycle's cotangent is larger than the left
+    wheel's by it (Ackermann). One wheel is enough, and each that is asked for is a call a tick.
     """
-    first, second = -math.radians(left), -math.radians(right)
-    if min(abs(first), abs(second)) < 1e-4 or first * second < 0.0:
-        return (first + second) / 2.0
-    return math.atan(2.0 / (1.0 / math.tan(first) + 1.0 / math.tan(second)))
+    tangent = math.tan(-math.radians(front_left))
+    return math.atan(tangent / (1.0 + track_share * tangent))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.carla_server.actors import SPECTATOR, Actor
 from helmsight.envs.parking.carla_server.blueprints import BLUEPRINTS, CAMERAS, LOOKS
 from helmsight.envs.parking.carla_server.episode import WORLD_STREAM, Episode, Settings
@@ -23,7 +24,7 @@ from helmsight.envs.parking.carla_server.wire import (
     refused,
     token,
 )
-from helmsight.envs.parking.mujoco.model import BODY_MASS, WHEEL_MASS, WHEEL_RADIUS
+from helmsight.envs.parking.mujoco.model import BODY_MASS, TRACK, WHEEL_MASS, WHEEL_RADIUS
 from helmsight.envs.parking.scenario import FAMILIES
 from helmsight.envs.parking.vehicle import EGO
 
@@ -192,12 +193,11 @@ class Calls:
     def _physics_control(self, identity: Any) -> list[Any]:
         """`VehiclePhysicsControl`: what a client may want to know; gears and curves are flat."""
         actor = self._actor(identity)
-        x, y, _ = actor.transform.location
         steering, radius = math.degrees(EGO.max_steering_angle), 100.0 * WHEEL_RADIUS
-        place = [100.0 * x, 100.0 * y, radius]
+        locks = steering, steering, 0.0, 0.0
         wheels = [
-            [3.5, 0.25, angle, radius, 1500.0, 3000.0, 2.0, 17.0, 1000.0, place]
-            for angle in (steering, steering, 0.0, 0.0)
+            [3.5, 0.25, lock, radius, 1500.0, 3000.0, 2.0, 17.0, 1000.0, [*place, radius]]
+            for lock, place in zip(locks, _wheel_places(actor), strict=True)
         ]
         mass = BODY_MASS + 4.0 * WHEEL_MASS
         flat = [[0.0, 1.0], [20.0, 1.0]]
@@ -255,6 +255,19 @@ def _take_over(actor: Actor) -> None:
         read_looks(actor.attributes["looks"])
     elif actor.is_vehicle:
         colour_of(actor)
+
+
+def _wheel_places(actor: Actor) -> list[tuple[float, float]]:
+    """x and y of a car's wheels in CARLA's world, cm: left and right in front, then behind."""
+    x, y, _ = actor.transform.location
+    middle = Pose(x, y, math.radians(actor.transform.rotation.yaw))
+    rear = -EGO.center_offset
+    places = [
+        middle.transform(Pose(along, side * TRACK / 2.0, 0.0))
+        for along in (rear + EGO.wheelbase, rear)
+        for side in (-1.0, 1.0)
+    ]
+    return [(100.0 * place.x, 100.0 * place.y) for place in places]
 
 
 def _within(value: Any, low: float) -> float:

@@ -117,10 +117,10 @@ class Episode:
             raise CallRefused(f"actor {actor.identity} is no vehicle")
         self._controls[actor.identity] = control
 
-    def tick(self, listening: Callable[[], Sequence[int]]) -> int:
-        """Drive for one control period and publish what came of it; the new frame's number.
+    def tick(self, listening: Callable[[], Sequence[int]]) -> list[tuple[int, bytes]]:
+        """Drive for one control period and publish what came of it, but for the sensors' messages.
 
-        listening: the streams that have subscribers.
+        listening: the streams that have subscribers. Gives (stream, payload) of each sensor.
         """
         if self._changed:
             self._world.load(MAPS[self.map], self.actors, self.weather)
@@ -139,10 +139,7 @@ class Episode:
                 self._publish(stream, payload)
         self._publish(WORLD_STREAM, self._state(moment))
         self._map_changed = False
-        if not self.settings.no_rendering:
-            for stream, payload in readings.messages(sensors):
-                self._publish(stream, payload)
-        return self.frame
+        return [] if self.settings.no_rendering else readings.messages(sensors)
 
     def close(self) -> None:
         """Free the world behind the server."""

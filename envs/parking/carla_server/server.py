@@ -129,7 +129,14 @@ class ProtocolServer:
     async def _tick(self) -> int:
         async with self._ticking:
             await self._streams.all_connected()
-            return self._episode.tick(self._streams.listening)
+            return self._advance()
+
+    def _advance(self) -> int:
+        """One tick; what its sensors say is sent when the call is answered."""
+        loop = asyncio.get_running_loop()
+        for stream, payload in self._episode.tick(self._streams.listening):
+            loop.call_soon(self._streams.publish, stream, payload)
+        return self._episode.frame
 
     async def _keep_time(self) -> None:
         """In asynchronous mode the world moves by itself; in synchronous mode never."""
@@ -140,7 +147,7 @@ class ProtocolServer:
                 # Asked for last of all: a frame that nobody asked for would be taken for the first.
                 if not self._episode.settings.synchronous:
                     with contextlib.suppress(CallRefused):
-                        self._episode.tick(self._streams.listening)
+                        self._advance()
 
     async def _serve_calls(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -9,7 +9,9 @@ import pytest
 
 from helmsight.envs.parking.carla_server.looks import looks_json
 from helmsight.envs.parking.carla_server.process import ServerProcess
+from helmsight.envs.parking.mujoco.model import TRACK
 from helmsight.envs.parking.scenario import make_scenario
+from helmsight.envs.parking.vehicle import EGO
 
 carla = pytest.importorskip(
     "carla", reason="needs the client library: pip install carla==0.9.16 (Linux x86-64, Windows)"
@@ -117,6 +119,16 @@ def test_a_vehicle_says_its_size_and_its_steering_lock(world):
     assert (2.0 * box.extent.x, 2.0 * box.extent.y) == pytest.approx((4.7, 1.95))
     wheels = car.get_physics_control().wheels
     assert wheels[0].max_steer_angle == pytest.approx(np.degrees(0.61))
+
+
+def test_a_vehicle_says_where_its_wheels_are(world):
+    front_left, front_right, rear_left, _ = (
+        wheel.position for wheel in hero(world).get_physics_control().wheels
+    )
+    assert front_left.distance(front_right) == pytest.approx(100.0 * TRACK, rel=1e-4)
+    assert front_left.distance(rear_left) == pytest.approx(100.0 * EGO.wheelbase, rel=1e-4)
+    # The hero heads along x, so that its left is towards -y.
+    assert front_left.x > rear_left.x and front_left.y < front_right.y
 
 
 def test_cars_and_boxes_can_be_moved_and_destroyed(world):

@@ -19,9 +19,9 @@ from helmsight.envs.parking.carla.frame import (
 from helmsight.envs.parking.carla.lot_map import load_lot_map, packaged_lots
 from helmsight.envs.parking.carla.stage import bicycle_angle
 from helmsight.envs.parking.carla.weather import weather_parameters
-from helmsight.envs.parking.mujoco.model import wheel_angles
+from helmsight.envs.parking.mujoco.model import TRACK, wheel_angles
 from helmsight.envs.parking.scenario import make_scenario
-from helmsight.envs.parking.vehicle import CAMERA_RIGS
+from helmsight.envs.parking.vehicle import CAMERA_RIGS, EGO
 
 metres = st.floats(-400.0, 400.0)
 degrees = st.floats(-720.0, 720.0)
@@ -85,8 +85,8 @@ def test_the_left_camera_is_mounted_at_negative_y_and_looks_to_negative_yaw():
 
 @given(st.floats(-0.6, 0.6))
 def test_the_bicycles_angle_comes_back_from_carlas_wheel_angles(angle):
-    left, right = wheel_angles(angle)
-    found = bicycle_angle(-math.degrees(left), -math.degrees(right))
+    left, _ = wheel_angles(angle)
+    found = bicycle_angle(-math.degrees(left), TRACK / (2.0 * EGO.wheelbase))
     assert found == pytest.approx(angle, abs=1e-4)
 
 
