@@ -36,10 +36,11 @@ class ExpertPolicy:
 
         Raises ValueError for another one.
         """
-        if not hasattr(environment, "vehicle_state") and not hasattr(environment, "simulator"):
+        # Asked of the class: LIBERO's environment has no simulator before its first episode.
+        world = type(environment)
+        if not hasattr(world, "vehicle_state") and not hasattr(world, "simulator"):
             raise ValueError(
-                f"the experts drive the parking car and LIBERO's arm; {type(environment).__name__} "
-                "has neither"
+                f"the experts drive the parking car and LIBERO's arm; {world.__name__} has neither"
             )
         self._environment = environment
 

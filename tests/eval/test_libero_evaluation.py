@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 
@@ -12,6 +13,7 @@ from helmsight.envs.libero import tasks
 from helmsight.envs.libero.package import find_assets, package_folder
 from helmsight.eval.evaluation import EpisodesFailed, EvaluationSettings, evaluate
 from helmsight.eval.records import read_records
+from helmsight.eval.sources import ExpertSource
 
 HERE = package_folder() is not None and importlib.util.find_spec("robosuite") is not None
 pytestmark = [
@@ -101,3 +103,12 @@ def test_a_simulator_error_is_no_failed_episode(tmp_path, short, monkeypatch):
     with pytest.raises(EpisodesFailed, match="2 of 3 episodes ended in an error") as failure:
         evaluate(settings(tmp_path, ReachingPolicy(), blank_cameras=True))
     assert failure.value.summary.metrics["SR"].n == 1
+
+
+def test_the_expert_is_evaluated_by_its_name(tmp_path):
+    by_name = dataclasses.replace(
+        settings(tmp_path, None), checkpoint=ExpertSource(), episodes=[350], failure_videos=0
+    )
+    evaluate(by_name)
+    (record,) = read_records(tmp_path / "episodes.jsonl").values()
+    assert (record.outcome, record.error) == ("SR", None)
