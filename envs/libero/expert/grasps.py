@@ -30,6 +30,10 @@ _YAW_STEP = math.radians(5.0)
 _SLAB = 0.012  # half height of the part of an object that the fingers touch, m
 # A yaw is a candidate when turning the hand a little would not make the grip this much narrower.
 _NARROWER = 0.0015
+# From this length over width on, a thing may be gripped off its middle; what that costs, a metre.
+_LONG = 1.5
+_SHIFTED = 10.0
+_FINGER_HALF_WIDTH = 0.012
 _RIM_AZIMUTHS = 24
 # A leaning hand goes where an upright one would touch something, but holds a wall less well.
 _RIM_LEANS = ((0.0, 0.0), (math.radians(32.0), 1.0))
@@ -78,7 +82,11 @@ class GraspScene:
 
 
 def top_grasps(points: Floats) -> list[Grasp]:
-    """Grips from above across the narrow sides of an object with surface points [N, 3]."""
+    """Grips from above across the narrow sides of an object with surface points [N, 3].
+
+    Long ones can be gripped off their middle too, where a palm over the middle would meet what
+    stands beside them.
+    """
     top, bottom = points[:, 2].max(), points[:, 2].min()
     height = max(bottom + _ABOVE_BOTTOM, top - _BELOW_TOP)
     slab = points[np.abs(points[:, 2] - height) <= _SLAB][:, :2]
@@ -95,9 +103,19 @@ def top_grasps(points: Floats) -> list[Grasp]:
         along = slab @ side
         middle = fingers[index] * (across[:, index].max() + across[:, index].min()) / 2.0
         middle = middle + side * (along.max() + along.min()) / 2.0
-        pose = HandPose(np.array([*middle, height]), downward(float(yaw)))
-        grasps.append(Grasp(pose, float(widths[index])))
+        for shift in _shifts(float(np.ptp(along)), float(widths[index])):
+            position = np.array([*(middle + shift * side), height])
+            grasp = Grasp(HandPose(position, downward(float(yaw))), float(widths[index]))
+            grasps.append(replace(grasp, drawback=_SHIFTED * abs(shift)))
     return grasps
+
+
+def _shifts(length: float, width: float) -> list[float]:
+    """How far from the middle of an object's length the fingers may grip, m."""
+    if length < _LONG * width:
+        return [0.0]
+    reach = length / 2.0 - _FINGER_HALF_WIDTH
+    return [share * reach for share in (0.0, -0.4, 0.4, -0.8, 0.8)]
 
 
 def rim_grasps(points: Floats, rim: Rim) -> list[Grasp]:

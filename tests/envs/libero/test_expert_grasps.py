@@ -111,7 +111,9 @@ def test_a_box_is_gripped_across_its_narrow_side_without_touching_it(
     for grasp in grasps:
         assert 2.0 * narrow - 1e-6 <= grasp.width <= MAX_OPENING
         assert points_in_hand(grasp.pose, points) == 0
-        assert np.linalg.norm((grasp.pose.position - center)[:2]) < 0.01
+        aside, along, _ = yawed(yaw).T @ (grasp.pose.position - center)
+        assert abs(aside) < 0.01 and abs(along) <= wide - 0.009
+        assert abs(along) < 0.01 or grasp.drawback > 0.0
         across = abs(grasp.pose.rotation[:, 0] @ yawed(yaw)[:, 0])
         assert across > math.cos(math.radians(7.0))
 
@@ -166,6 +168,20 @@ def test_a_grip_that_would_touch_something_ranks_behind_one_that_would_not():
     assert points_in_hand(best.pose, beside) == 0
     free = GraspScene(NOTHING, BASE, downward())
     assert cost(best, free) <= cost(best, GraspScene(beside, BASE, downward()))
+
+
+def test_a_long_thing_is_gripped_off_its_middle_where_the_palm_would_meet_something_tall():
+    points = box((0.021, 0.04, 0.009), 0.0, (0.0, 0.0, 0.009))
+    free = ranked(top_grasps(points), GraspScene(NOTHING, BASE, downward()))[0]
+    assert np.linalg.norm(free.pose.position[:2]) < 1e-6
+    can = box((0.033, 0.033, 0.04), 0.0, (0.1, 0.07, 0.04))
+    best = ranked(top_grasps(points), GraspScene(can, BASE, downward()))[0]
+    assert points_in_hand(free.pose, can) > 0 == points_in_hand(best.pose, can)
+    assert best.pose.position[1] < -0.01
+
+
+def test_a_can_is_gripped_in_its_middle_alone():
+    assert all(grasp.drawback == 0.0 for grasp in top_grasps(box((0.033, 0.035, 0.04))))
 
 
 def test_a_far_grip_costs_more_than_a_near_one():
