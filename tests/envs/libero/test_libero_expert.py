@@ -6,7 +6,7 @@ from libero_worlds import NEEDS_SCENES
 
 from helmsight.envs.libero.expert import LiberoExpert
 from helmsight.envs.libero.expert.displacement import displace
-from helmsight.envs.libero.expert.focus import goal_focus
+from helmsight.envs.libero.expert.focus import first_focus
 from helmsight.envs.libero.expert.scene import Scene
 from helmsight.envs.libero.placement import redraw_placements
 from helmsight.envs.libero.simulator import LiberoSimulator
@@ -68,10 +68,10 @@ def test_the_focus_of_a_goal_is_that_of_its_first_predicate_that_does_not_hold(m
     milk.reset(np.random.default_rng(6))
     scene, places = Scene(milk), milk.object_positions()
     wanted = [("in", f"{name}_1", "basket_1_contain_region") for name in ("milk", "butter")]
-    thing = goal_focus(scene, tuple(wanted))[:3]
+    thing = first_focus(scene, scene.in_order(tuple(wanted)))[:3]
     assert np.allclose(thing, places["milk_1"], atol=1e-6)
     on_the_floor = ("on", "milk_1", "floor_target_object_region")
-    thing = goal_focus(scene, (on_the_floor, wanted[1]))[:3]
+    thing = first_focus(scene, scene.in_order((on_the_floor, wanted[1])))[:3]
     assert np.allclose(thing, places["butter_1"], atol=1e-6)
 
 
