@@ -103,10 +103,10 @@ def top_grasps(points: Floats) -> list[Grasp]:
         along = slab @ side
         middle = fingers[index] * (across[:, index].max() + across[:, index].min()) / 2.0
         middle = middle + side * (along.max() + along.min()) / 2.0
-        for shift in _shifts(float(np.ptp(along)), float(widths[index])):
-            position = np.array([*(middle + shift * side), height])
-            grasp = Grasp(HandPose(position, downward(float(yaw))), float(widths[index]))
-            grasps.append(replace(grasp, drawback=_SHIFTED * abs(shift)))
+        rotation, width = downward(float(yaw)), float(widths[index])
+        for shift in _shifts(float(np.ptp(along)), width):
+            pose = HandPose(np.array([*(middle + shift * side), height]), rotation)
+            grasps.append(Grasp(pose, width, drawback=_SHIFTED * abs(shift)))
     return grasps
 
 
