@@ -63,12 +63,20 @@ class CameraMount:
         A missing one is replaced by the same camera's one before, counted in `missed` and warned
         of. Raises ConnectionError where there is none before.
         """
-        images = [self._image(index, frame, seconds) for index in range(len(self._buffers))]
-        count = len(self.cameras)
-        colour = np.stack([colour_of(image) for image in images[:count]])
-        if not self.depth:
-            return CameraFrames(colour, None)
-        return CameraFrames(colour, np.stack([depth_of(image) for image in images[count:]]))
+        first = self.cameras[0]
+        shape = (len(self.cameras), first.height, first.width)
+        colour = np.empty((*shape, 3), np.uint8)
+        depth = np.empty(shape, np.float32) if self.depth else None
+        # Each is converted as it comes, while the next is on its way.
+        for index in range(len(self._buffers)):
+            image = self._image(index, frame, seconds)
+            kind, camera = divmod(index, len(self.cameras))
+            if kind == 0:
+                colour[camera] = colour_of(image)
+            else:
+                assert depth is not None
+                depth[camera] = depth_of(image)
+        return CameraFrames(colour, depth)
 
     def _image(self, index: int, frame: int, seconds: float) -> NDArray[np.uint8]:
         """BGRA [H, W, 4]."""

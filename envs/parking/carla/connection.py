@@ -37,7 +37,8 @@ def connect(host: str, port: int, seconds: float) -> Any:
     Raises ConnectionError where nothing answers within `seconds`, RuntimeError, naming both
     versions, for a client or server that is not 0.9.16.
     """
-    client = carla_module().Client(host, port)
+    # One thread for all streams: several would only wake each other for messages that come in turn.
+    client = carla_module().Client(host, port, 1)
     client.set_timeout(seconds)
     try:
         server = client.get_server_version()

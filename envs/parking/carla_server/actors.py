@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from helmsight.envs.geometry import Pose, Rectangle
@@ -60,25 +61,25 @@ class Actor:
     attributes: dict[str, str] = field(default_factory=dict)
     camera: CameraSpec | None = None
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return str(self.description[1])
 
-    @property
+    @cached_property
     def is_vehicle(self) -> bool:
         return self.kind.startswith("vehicle.")
 
-    @property
+    @cached_property
     def is_hero(self) -> bool:
         """Whether it is the car that drives; every other vehicle stands."""
         return self.is_vehicle and self.attributes.get("role_name") in HEROES
 
-    @property
+    @cached_property
     def moves(self) -> bool:
         """Whether it may be elsewhere at the next tick though nobody put it there."""
         return self.is_hero or self.parent != 0 or self.identity == SPECTATOR
 
-    @property
+    @cached_property
     def is_box(self) -> bool:
         return self.kind in BOXES
 

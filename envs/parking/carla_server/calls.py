@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,17 +35,17 @@ SPAWN, DESTROY, CONTROL, TRANSFORM, PHYSICS = 0, 1, 2, 6, 14
 
 
 class Calls:
-    """Remote procedures by name. Those that wait for a tick are coroutines.
+    """Remote procedures by name. Those that have to wait for a tick give an awaitable.
 
-    tick: drives for one period and gives the frame. expect: is told which stream a client is about
-    to open, unsubscribe which streams are gone.
+    tick: drives for one period and gives the frame, or an awaitable of it. expect: is told which
+    stream a client is about to open, drop which streams are gone.
     """
 
     def __init__(
         self,
         episode: Episode,
         stream_port: int,
-        tick: Callable[[], Awaitable[int]],
+        tick: Callable[[], int | Awaitable[int]],
         expect: Callable[[int], None],
         drop: Callable[[int], None],
     ) -> None:
@@ -127,7 +128,9 @@ class Calls:
         actor = self._episode.actors.spawn(description, Transform.read(transform), parent)
         try:
             _take_over(actor)
-        except CallRefused:
+            if actor.kind in CAMERAS:
+                self._episode.world.start_rendering()
+        except (CallRefused, RuntimeError):
             self._episode.actors.destroy(actor.identity)
             raise
         if not actor.stream:
@@ -209,8 +212,9 @@ class Calls:
         if not (isinstance(commands, list) and len(commands) <= LARGEST_BATCH):
             raise CallRefused(f"a batch is a list of at most {LARGEST_BATCH} commands")
         answers = [self._command(command) for command in commands]
-        if tick:
-            await self._tick()
+        frame = self._tick() if tick else None
+        if inspect.isawaitable(frame):
+            await frame
         return answers
 
     def _command(self, command: Any, spawned: int | None = None) -> Any:

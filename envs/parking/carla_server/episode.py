@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from helmsight.envs.parking.carla_server import streams
 from helmsight.envs.parking.carla_server.actors import Actor, Actors
 from helmsight.envs.parking.carla_server.looks import CLEAR_NOON, WEATHER_FIELDS
 from helmsight.envs.parking.carla_server.lot_world import MAPS, Control, LotWorld
-from helmsight.envs.parking.carla_server.sensors import SensorReadings
+from helmsight.envs.parking.carla_server.sensors import Message, SensorReadings
 from helmsight.envs.parking.carla_server.streams import ActorState, Moment
 from helmsight.envs.parking.carla_server.wire import ORIGIN, CallRefused, optional
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD
@@ -117,10 +117,11 @@ class Episode:
             raise CallRefused(f"actor {actor.identity} is no vehicle")
         self._controls[actor.identity] = control
 
-    def tick(self, listening: Callable[[], Sequence[int]]) -> list[tuple[int, bytes]]:
+    def tick(self, listening: Callable[[], Sequence[int]]) -> Iterator[Message | None]:
         """Drive for one control period and publish what came of it, but for the sensors' messages.
 
-        listening: the streams that have subscribers. Gives (stream, payload) of each sensor.
+        listening: the streams that have subscribers. Those messages are made as they are asked for,
+        see `SensorReadings.messages`; all of them before the next tick.
         """
         if self._changed:
             self._world.load(MAPS[self.map], self.actors, self.weather)
@@ -139,7 +140,7 @@ class Episode:
                 self._publish(stream, payload)
         self._publish(WORLD_STREAM, self._state(moment))
         self._map_changed = False
-        return [] if self.settings.no_rendering else readings.messages(sensors)
+        return iter(()) if self.settings.no_rendering else readings.messages(sensors)
 
     def close(self) -> None:
         """Free the world behind the server."""

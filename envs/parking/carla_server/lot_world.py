@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from helmsight.envs.geometry import Pose
@@ -110,9 +110,15 @@ class LotWorld:
         """Kind of the first thing that the hero hit."""
         return self._simulator.collision() if self._loaded else None
 
-    def render(self, cameras: Sequence[CameraSpec], depth: bool) -> CameraFrames:
-        """Pictures now."""
-        return self._simulator.render(cameras, depth)
+    def start_rendering(self) -> None:
+        """Start OpenGL; RuntimeError, saying what is missing, where it cannot be."""
+        self._simulator.start_rendering()
+
+    def render_in_parts(
+        self, cameras: Sequence[CameraSpec], depth: bool
+    ) -> Generator[None, None, CameraFrames]:
+        """Pictures now; see `MujocoParkingSimulator.render_in_parts`."""
+        return self._simulator.render_in_parts(cameras, depth)
 
     def close(self) -> None:
         self._simulator.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,12 @@ from helmsight.envs.parking.carla.frame import camera_from_mount
 from helmsight.envs.parking.carla_server import streams
 from helmsight.envs.parking.carla_server.actors import Actor, Actors
 from helmsight.envs.parking.carla_server.blueprints import (
-    CAMERAS,
     COLLISION_SENSOR,
     DEPTH_CAMERA,
     GNSS_SENSOR,
     IMU_SENSOR,
     RGB_CAMERA,
+    SEMANTIC_CAMERA,
 )
 from helmsight.envs.parking.carla_server.lot_world import LotWorld
 from helmsight.envs.parking.carla_server.streams import Moment
@@ -28,6 +28,14 @@ from helmsight.envs.parking.simulator import CameraFrames
 from helmsight.envs.parking.vehicle import EGO
 from helmsight.envs.spec import CameraSpec
 
+# A stream's number and what is sent on it.
+Message = tuple[int, bytes]
+
+PICTURES = {
+    RGB_CAMERA: streams.RGB,
+    DEPTH_CAMERA: streams.DEPTH,
+    SEMANTIC_CAMERA: streams.SEMANTIC,
+}
 GRAVITY = 9.81
 SIDES = (16, 1024)
 # Tags of CARLA's semantic camera.
@@ -70,13 +78,19 @@ class SensorReadings:
     def __init__(self, world: LotWorld, actors: Actors, moment: Moment) -> None:
         self._world, self._actors, self._moment = world, actors, moment
 
-    def messages(self, listening: Sequence[Actor]) -> list[tuple[int, bytes]]:
-        """(stream, payload) of the sensors that somebody listens to."""
+    def messages(self, listening: Sequence[Actor]) -> Iterator[Message | None]:
+        """What the sensors say that somebody listens to.
+
+        None stands between parts of drawing, for a caller that has other things to do as well.
+        """
         if not self._world.loaded:
-            return []
-        found = [(a.stream, self._inertial(a)) for a in listening if a.kind == IMU_SENSOR]
-        found += [(a.stream, self._satellite(a)) for a in listening if a.kind == GNSS_SENSOR]
-        return found + self._pictures([a for a in listening if a.kind in CAMERAS])
+            return
+        for sensor in listening:
+            if sensor.kind == IMU_SENSOR:
+                yield sensor.stream, self._inertial(sensor)
+            elif sensor.kind == GNSS_SENSOR:
+                yield sensor.stream, self._satellite(sensor)
+        yield from self._pictures([sensor for sensor in listening if sensor.kind in PICTURES])
 
     def collisions(self, listening: Sequence[Actor], port: int) -> list[tuple[int, bytes]]:
         """Collision messages for what the hero has just hit first."""
@@ -135,40 +149,37 @@ class SensorReadings:
         head = self._head(streams.GNSS, sensor)
         return streams.satellite(head, -y / METRES_A_DEGREE, x / METRES_A_DEGREE, z)
 
-    def _pictures(self, sensors: Sequence[Actor]) -> list[tuple[int, bytes]]:
+    def _pictures(self, sensors: Sequence[Actor]) -> Iterator[Message | None]:
         """Cameras of one size are drawn at once, and each view once for all kinds of camera."""
-        if not sensors:
-            return []
+        # Told now: an actor may be destroyed while others are drawn.
+        heads = {sensor.stream: self._head(PICTURES[sensor.kind], sensor) for sensor in sensors}
         views = {sensor.stream: sensor.camera for sensor in sensors if sensor.camera is not None}
         sizes = sorted({(view.width, view.height) for view in views.values()})
-        found: list[tuple[int, bytes]] = []
         for size in sizes:
             group = [s for s in sensors if (views[s.stream].width, views[s.stream].height) == size]
             # Equal but for the name: a colour and a depth camera at one place are one view.
             cameras = {_view_key(views[s.stream]): views[s.stream] for s in group}
             depth = any(sensor.kind != RGB_CAMERA for sensor in group)
-            frames = self._world.render(tuple(cameras.values()), depth)
+            frames = yield from self._world.render_in_parts(tuple(cameras.values()), depth)
             places = {key: index for index, key in enumerate(cameras)}
             for sensor in group:
                 view = views[sensor.stream]
-                index = places[_view_key(view)]
-                found.append((sensor.stream, self._image(sensor, view, frames, index)))
-        return found
+                pixels = self._pixels(sensor.kind, view, frames, places[_view_key(view)])
+                fov = math.degrees(view.horizontal_fov)
+                yield sensor.stream, streams.image(heads[sensor.stream], pixels, fov)
 
-    def _image(self, sensor: Actor, view: CameraSpec, frames: CameraFrames, index: int) -> bytes:
-        fov = math.degrees(view.horizontal_fov)
-        if sensor.kind == RGB_CAMERA:
-            pixels = streams.bgra_of_colour(frames.colour[index])
-            return streams.image(self._head(streams.RGB, sensor), pixels, fov)
+    def _pixels(
+        self, kind: str, view: CameraSpec, frames: CameraFrames, index: int
+    ) -> NDArray[np.uint8]:
+        """BGRA [H, W, 4] of a camera of a kind."""
+        if kind == RGB_CAMERA:
+            return streams.bgra_of_colour(frames.colour[index])
         assert frames.depth is not None
-        if sensor.kind == DEPTH_CAMERA:
-            pixels = streams.bgra_of_depth(frames.depth[index])
-            return streams.image(self._head(streams.DEPTH, sensor), pixels, fov)
-        tags = semantic_tags(
-            frames.depth[index], view, self._world.state.pose, self._world.scenario
-        )
-        head = self._head(streams.SEMANTIC, sensor)
-        return streams.image(head, streams.bgra_of_tags(tags), fov)
+        depth = frames.depth[index]
+        if kind == DEPTH_CAMERA:
+            return streams.bgra_of_depth(depth)
+        tags = semantic_tags(depth, view, self._world.state.pose, self._world.scenario)
+        return streams.bgra_of_tags(tags)
 
 
 def semantic_tags(

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import signal
-import socket
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
-import msgpack
-
+from helmsight.envs.parking.carla_server.call_connection import CallConnection, without_delay
 from helmsight.envs.parking.carla_server.calls import Calls
+from helmsight.envs.parking.carla_server.eager_selector import EagerSelector
 from helmsight.envs.parking.carla_server.episode import WORLD_STREAM, Episode
+from helmsight.envs.parking.carla_server.sensors import Message
 from helmsight.envs.parking.carla_server.streams import framed
-from helmsight.envs.parking.carla_server.wire import CallRefused, answered, read_request, refused
+from helmsight.envs.parking.carla_server.wire import CallRefused
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD
 
 HOST = "127.0.0.1"
-LARGEST_REQUEST = 8 << 20
 READ = 1 << 16
 # How long a tick waits for the streams whose tokens a client has just asked for.
 SUBSCRIPTION_SECONDS = 1.0
@@ -47,11 +44,16 @@ class Streams:
         if stream != WORLD_STREAM:
             self._expected.setdefault(stream, asyncio.Event())
 
+    @property
+    def complete(self) -> bool:
+        """Whether no connection is on its way."""
+        return not self._expected
+
     async def all_connected(self) -> None:
         """Wait, but not for long, for the connections that are on their way."""
-        expected = dict(self._expected)
-        if not expected:
+        if self.complete:
             return
+        expected = dict(self._expected)
         waiting = [asyncio.ensure_future(event.wait()) for event in expected.values()]
         _, late = await asyncio.wait(waiting, timeout=SUBSCRIPTION_SECONDS)
         for task in late:
@@ -76,7 +78,7 @@ class Streams:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One subscription: four bytes name the stream, then the client only reads."""
-        _without_delay(writer)
+        without_delay(writer.transport)
         stream = -1
         try:
             (stream,) = struct.unpack("<I", await reader.readexactly(4))
@@ -101,6 +103,7 @@ class ProtocolServer:
     def __init__(self) -> None:
         self._streams = Streams()
         self._ticking = asyncio.Lock()
+        self._sending: asyncio.Task[None] | None = None
 
     async def run(self, port: int, ready: Callable[[int], None]) -> None:
         """Serve until cancelled; `ready` gets the port (a free one is taken for port 0).
@@ -112,12 +115,14 @@ class ProtocolServer:
         )
         stream_port = stream_server.sockets[0].getsockname()[1]
         self._episode = Episode(self._streams.publish, stream_port)
-        self._calls = Calls(
+        table = Calls(
             self._episode, stream_port, self._tick, self._streams.expect, self._streams.drop
-        )
-        servers = [stream_server]
+        ).table
+        servers: list[asyncio.AbstractServer] = [stream_server]
         try:
-            rpc_server = await asyncio.start_server(self._serve_calls, HOST, port)
+            rpc_server = await asyncio.get_running_loop().create_server(
+                lambda: CallConnection(table), HOST, port
+            )
             servers.append(rpc_server)
             ready(rpc_server.sockets[0].getsockname()[1])
             await self._keep_time()
@@ -126,65 +131,52 @@ class ProtocolServer:
                 server.close()
             self._episode.close()
 
-    async def _tick(self) -> int:
+    def _tick(self) -> int | Awaitable[int]:
+        """Drive for one period; the frame, or what waits for it where something is under way."""
+        if self._ticking.locked() or self._sending is not None or not self._streams.complete:
+            return self._tick_later()
+        return self._advance()
+
+    async def _tick_later(self) -> int:
         async with self._ticking:
-            await self._streams.all_connected()
+            await self._settled()
             return self._advance()
 
+    async def _settled(self) -> None:
+        """Wait for connections that are on their way and for the last tick's messages.
+
+        Raises RuntimeError where those could not be made.
+        """
+        await self._streams.all_connected()
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
+
     def _advance(self) -> int:
-        """One tick; what its sensors say is sent when the call is answered."""
-        loop = asyncio.get_running_loop()
-        for stream, payload in self._episode.tick(self._streams.listening):
-            loop.call_soon(self._streams.publish, stream, payload)
+        """One tick. Its sensors' messages are made and sent after the call has been answered."""
+        messages = self._episode.tick(self._streams.listening)
+        self._sending = asyncio.ensure_future(self._send(messages))
         return self._episode.frame
+
+    async def _send(self, messages: Iterator[Message | None]) -> None:
+        """Send messages as they are made; calls that ask for no tick are answered meanwhile."""
+        for message in messages:
+            if message is None:
+                await asyncio.sleep(0)
+            else:
+                self._streams.publish(*message)
+        self._sending = None
 
     async def _keep_time(self) -> None:
         """In asynchronous mode the world moves by itself; in synchronous mode never."""
         while True:
             await asyncio.sleep(CONTROL_PERIOD)
             async with self._ticking:
-                await self._streams.all_connected()
+                await self._settled()
                 # Asked for last of all: a frame that nobody asked for would be taken for the first.
                 if not self._episode.settings.synchronous:
                     with contextlib.suppress(CallRefused):
                         self._advance()
-
-    async def _serve_calls(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """One client's calls, answered one after another."""
-        _without_delay(writer)
-        unpacker = msgpack.Unpacker(
-            raw=False, max_buffer_size=LARGEST_REQUEST, unicode_errors="replace"
-        )
-        try:
-            while data := await reader.read(READ):
-                unpacker.feed(data)
-                for message in unpacker:
-                    writer.write(await self._reply(message))
-                await writer.drain()
-        except (ValueError, msgpack.exceptions.UnpackException):
-            pass  # Whoever does not speak the protocol is hung up on.
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # Gone, or the server ends.
-        finally:
-            writer.close()
-
-    async def _reply(self, message: Any) -> bytes:
-        identity, name, arguments = read_request(message)
-        call = self._calls.table.get(name)
-        if call is None:
-            return _packed([1, identity, f"this server has no function {name!r}", None])
-        try:
-            if len(arguments) != call.arguments:
-                raise CallRefused(f"{name} takes {call.arguments} values, got {len(arguments)}")
-            value = call.function(*arguments)
-            result = answered(call.answer, await value if inspect.isawaitable(value) else value)
-        except CallRefused as error:
-            result = refused(call.answer, str(error))
-        except (TypeError, ValueError, RuntimeError) as error:
-            return _packed([1, identity, f"{name}: {error}", None])
-        return _packed([1, identity, None, result])
 
 
 def serve(port: int, ready: Callable[[int], None]) -> None:
@@ -193,10 +185,10 @@ def serve(port: int, ready: Callable[[int], None]) -> None:
     port: of the calls; the streams are on the next one. 0 takes free ports. `ready` is called with
     the port once clients can connect. Raises OSError where a port is taken.
     """
-    try:
-        asyncio.run(_serve(port, ready))
-    except asyncio.CancelledError:
-        return
+    with contextlib.closing(asyncio.SelectorEventLoop(EagerSelector())) as loop:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(_serve(port, ready))
+        loop.run_until_complete(_end_connections())
 
 
 async def _serve(port: int, ready: Callable[[int], None]) -> None:
@@ -207,12 +199,9 @@ async def _serve(port: int, ready: Callable[[int], None]) -> None:
     await ProtocolServer().run(port, ready)
 
 
-def _without_delay(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _packed(value: Any) -> bytes:
-    data = msgpack.packb(value, use_bin_type=True)
-    assert isinstance(data, bytes)
-    return data
+async def _end_connections() -> None:
+    """Let go of what still waits for a client."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -9,7 +9,7 @@ single cost (0.8 ms); vertices, read-back and Python share the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -108,15 +108,18 @@ class TiledRenderer:
         self._sky: NDArray[np.uint8] | None = None
         self._proven = False
 
-    def render(
+    def render_in_parts(
         self, vehicle: Pose, cameras: Sequence[CameraSpec], depth: bool, moment: int
-    ) -> CameraFrames:
-        """Pictures of cameras on a vehicle at a pose; equal `moment`s get equal camera noise."""
+    ) -> Generator[None, None, CameraFrames]:
+        """Pictures of cameras on a vehicle at a pose; equal `moment`s get equal camera noise.
+
+        It stops after each part of the drawing, and gives the pictures at its end.
+        """
         rig = self._rig_of(cameras)
         self._context.make_current()
         if self._target.depth.shape != (len(rig) * rig.height, rig.width):
             self._target.resize(len(rig) * rig.height, rig.width)
-        self._draw(rig, vehicle)
+        yield from self._draw(rig, vehicle)
         self._target.read()
         self._prove_not_empty()
         self._paint_sky(rig)
@@ -128,7 +131,7 @@ class TiledRenderer:
         """Free the OpenGL context."""
         self._context.free()
 
-    def _draw(self, rig: CameraRig, vehicle: Pose) -> None:
+    def _draw(self, rig: CameraRig, vehicle: Pose) -> Iterator[None]:
         """Layer by layer and camera by camera; the ground last, where nothing hides it."""
         api, scene = self._api, self._scene
         api.glClear(api.GL_COLOR_BUFFER_BIT | api.GL_DEPTH_BUFFER_BIT)
@@ -136,16 +139,20 @@ class TiledRenderer:
         in_view = scene.in_view(rig, vehicle)
         self._start(self._plain, "plain")
         self._draw_layer(rig, self._plain, matrices, scene.plain, in_view)
+        yield
         if any(rig.sees_ego):
             self._draw_ego(rig, matrices, vehicle)
+            yield
         self._atlas.bind()
         self._start(self._patterned, "patterned")
         self._draw_layer(rig, self._patterned, matrices, scene.patterned, in_view)
+        yield
         self._ground.bind()
         self._start(self._patterned, "ground")
         for index in range(len(rig)):
             self._aim(rig, self._patterned, matrices, index)
             self._calls.draw(api.GL_TRIANGLES, 0, len(scene.ground))
+        yield
 
     def _start(self, program: gl.Program, buffer: str) -> None:
         program.use()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -117,15 +117,40 @@ class MujocoParkingSimulator:
 
     def render(self, cameras: Sequence[CameraSpec], depth: bool) -> CameraFrames:
         """Images of all cameras now; see `ParkingSimulator.render`."""
+        parts = self.render_in_parts(cameras, depth)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as finished:
+                frames: CameraFrames = finished.value
+                return frames
+
+    def render_in_parts(
+        self, cameras: Sequence[CameraSpec], depth: bool
+    ) -> Generator[None, None, CameraFrames]:
+        """Images as `render` makes them, a part of the drawing at a time.
+
+        It stops between the parts for a caller that has other things to do. The world must not be
+        moved before it has finished.
+        """
         self._loaded()
+        renderer = self.start_rendering()
+        if not self._dressed:
+            renderer.load(self._scenario)
+            self._dressed = True
+        return (yield from renderer.render_in_parts(self._state.pose, cameras, depth, self._steps))
+
+    def start_rendering(self) -> TiledRenderer:
+        """Start OpenGL, which the first `render` does otherwise.
+
+        Raises RuntimeError, saying what to install, where it cannot be started.
+        """
+        self._refuse_if_closed()
         if not self._rendering:
             raise RuntimeError("this simulator was made with render=False")
         if self._renderer is None:
             self._renderer = TiledRenderer()
-        if not self._dressed:
-            self._renderer.load(self._scenario)
-            self._dressed = True
-        return self._renderer.render(self._state.pose, cameras, depth, self._steps)
+        return self._renderer
 
     def close(self) -> None:
         """Free the physics and the OpenGL context. Closing twice is harmless."""

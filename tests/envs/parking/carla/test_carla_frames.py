@@ -1,5 +1,6 @@
 """Sensor data are matched to ticks by frame number, and missed frames are noticed."""
 
+import dataclasses
 import threading
 import warnings
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def test_a_buffer_keeps_few_frames():
 
 def mount_with(frames):
     """A mount of one camera into which images of these frames have come."""
-    mount = CameraMount(CAMERA_RIGS["surround4"][:1], depth=False)
+    camera = dataclasses.replace(CAMERA_RIGS["surround4"][0], width=3, height=2)
+    mount = CameraMount([camera], depth=False)
     buffer = FrameBuffer()
     for frame in frames:
         buffer.put(Image(frame))
