@@ -252,7 +252,8 @@ class RemovalAttention(ControlAidedAttention):
         """Draw the usual tokens to a batch's mean; the first batches count in full."""
         self.batches += 1
         share = max(USUAL_TOKEN_SHARE, 1.0 / float(self.batches))
-        self.usual.lerp_(tokens.mean(dim=0), share)
+        # Under autocast the tokens may have fewer bits than the mean that they are added to.
+        self.usual.lerp_(tokens.mean(dim=0, dtype=self.usual.dtype), share)
 
 
 class ReleasedAttention(nn.Module):
