@@ -32,16 +32,16 @@ def run(words: list[str]) -> int:
 
     out = Path(values["out"])
     sweep = list(jobs(values, out))
-    evaluations = list(_evaluations(values))
+    evaluated = list(evaluations(values))
     for number, job in enumerate(sweep, start=1):
         print(f"\n[{number}/{len(sweep)}] {job.variant}, seed {job.seed}", flush=True)
-        code = _run_job(job, evaluations)
+        code = _run_job(job, evaluated)
         if code != 0:
             return code
     folders: dict[str, list[Path]] = {}
     for job in sweep:
         folders.setdefault(job.variant, []).append(job.folder)
-    summary = summarise(folders, values["baseline"], [name for name, _ in evaluations])
+    summary = summarise(folders, values["baseline"], [name for name, _ in evaluated])
     summary.write(out)
     print(f"\n{summary.table()}\n\n{out / 'table.md'}, {out / 'figure.svg'}")
     return 0
@@ -58,7 +58,7 @@ def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
     twice = sorted({name for name in variants if variants.count(name) > 1})
     if twice:
         raise ValueError(f"variants must differ; {', '.join(twice)} comes more than once")
-    common = list(override_words({"data": str(values["data"]), **values["train"]}))
+    common = list(override_words({"data": values["data"], **values["train"]}))
     for seed, variant in itertools.product(values["seeds"], variants):
         folder = out / _folder_name(variant) / f"seed-{seed}"
         own = [*variant.split(), f"seed={seed}"]
@@ -99,19 +99,23 @@ def _folder_name(variant: str) -> str:
     return ",".join(shortened).replace("/", "_")
 
 
-def _evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Name and words of every evaluation of a job."""
+def evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Name and words of every evaluation of a job: where a value is a list, one for each entry."""
     evaluate = dict(values["evaluate"])
-    families, splits = evaluate.pop("families"), evaluate.pop("splits")
+    lists = {key: evaluate.pop(key) for key in list(evaluate) if isinstance(evaluate[key], list)}
     common = list(override_words({**evaluate, "workers": values["workers"]}))
-    for family, split in itertools.product(families, splits):
-        yield f"{family}-{split}", [f"family={family}", f"split={split}", *common]
+    for chosen in itertools.product(*lists.values()):
+        name = "-".join(str(value) for value in chosen) or "evaluation"
+        yield (
+            name.replace("/", "_"),
+            [*override_words(dict(zip(lists, chosen, strict=True))), *common],
+        )
 
 
-def _run_job(job: Job, evaluations: list[tuple[str, list[str]]]) -> int:
+def _run_job(job: Job, evaluated: list[tuple[str, list[str]]]) -> int:
     """Train, then evaluate; what is complete on disk is left as it is."""
     code: int = import_module("helmsight.cli.train").run(job.words)
-    for name, words in evaluations:
+    for name, words in evaluated:
         if code != 0:
             return code
         if (job.folder / name / "summary.json").is_file():

@@ -25,15 +25,17 @@ class Column(NamedTuple):
 class EpisodeKind:
     """What an evaluation says of its episodes.
 
-    outcomes: how an episode can end, the success first. units: of the metrics beside an episode.
+    outcomes: how an episode can end, the success first. rates: the outcomes by whose shares
+    variants of a policy are compared, the success first. units: of the metrics beside an episode.
     tasks: success rates by task, nothing where tasks are not told apart. title and approach: what
-    the episodes are about, in words. columns: of the table of
-    all episodes, beside those that every kind has. paired: what two evaluations' successes are
+    the episodes are about, in words. columns: of the table of all episodes, beside those that every
+    kind has. paired: what two evaluations' successes are
     compared by. verb: what a successful episode did.
     """
 
     rate_hz: int
     outcomes: tuple[str, ...]
+    rates: tuple[str, ...]
     definitions: Mapping[str, MetricDefinition]
     compute_metrics: Callable[[Sequence[EpisodeRecord]], dict[str, Interval]]
     worst_first: Callable[[Sequence[EpisodeRecord]], list[EpisodeRecord]]
@@ -64,6 +66,7 @@ class EpisodeKind:
 PARKING = EpisodeKind(
     rate_hz=10,
     outcomes=OUTCOMES,
+    rates=("TSR", "CR"),
     definitions=metrics.DEFINITIONS,
     compute_metrics=metrics.compute_metrics,
     worst_first=metrics.worst_first,
@@ -92,6 +95,7 @@ PARKING = EpisodeKind(
 MANIPULATION = EpisodeKind(
     rate_hz=20,
     outcomes=manipulation_metrics.OUTCOMES,
+    rates=("SR",),
     definitions=manipulation_metrics.DEFINITIONS,
     compute_metrics=manipulation_metrics.compute_metrics,
     worst_first=manipulation_metrics.worst_first,

@@ -15,23 +15,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
 from helmsight.eval.records import EpisodeRecord, read_evaluation, write_atomically
-from helmsight.eval.statistics import Interval, mean_interval, wilson
-
-RATES = ("TSR", "CR")
+from helmsight.eval.statistics import Interval, clustered_mean_interval, mean_interval, wilson
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """A variant in one evaluation, everything in percent.
+    """A variant in one evaluation, rates in percent.
 
     level: rates pooled over seeds (Wilson). seeds: the rates of each seed alone. difference: to the
-    baseline, in points, paired by episode; None for the baseline itself.
+    baseline, in points, paired by episode; None for the baseline itself. decision_ms: mean time of
+    a decision, in milliseconds, as the evaluation's workers had it.
     """
 
     level: dict[str, Interval]
     seeds: dict[str, list[float]]
     difference: dict[str, Interval] | None
+    decision_ms: Interval
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form."""
@@ -40,29 +41,35 @@ class VariantResult:
             "metrics": {name: value._asdict() for name, value in self.level.items()},
             "seeds": self.seeds,
             "difference": difference and {name: v._asdict() for name, v in difference.items()},
+            "decision_ms": self.decision_ms._asdict(),
         }
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """Results by evaluation (such as `cluttered-test`) and variant, the baseline first."""
+    """Results by evaluation (such as `cluttered-test`) and variant, the baseline first.
+
+    rates: the outcomes whose shares are compared, the success first.
+    """
 
     baseline: str
+    rates: tuple[str, ...]
     results: dict[str, dict[str, VariantResult]]
 
     def table(self) -> str:
         """A Markdown table: a row a variant and evaluation."""
-        lines = [
-            "| evaluation | variant | TSR, % | over baseline | CR, % | over baseline |",
-            "|---|---|---|---|---|---|",
-        ]
+        heads = ["evaluation", "variant"]
+        heads += [head for name in self.rates for head in (f"{name}, %", "over baseline")]
+        heads.append("decision, ms")
+        lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         for evaluation, variants in self.results.items():
             for variant, result in variants.items():
                 cells = [evaluation, f"`{variant}`"]
-                for name in RATES:
+                difference = result.difference
+                for name in self.rates:
                     cells.append(_said(result.level[name], "{:.1f}"))
-                    difference = result.difference
                     cells.append(_said(difference[name], "{:+.1f}") if difference else "baseline")
+                cells.append(_said(result.decision_ms, "{:.1f}"))
                 lines.append(f"| {' | '.join(cells)} |")
         return "\n".join(lines)
 
@@ -85,6 +92,7 @@ def summarise(
 
     Raises ValueError when the jobs did not run the same episodes, or one ended in an error.
     """
+    kind = _kind(folders[baseline][0] / evaluations[0])
     results: dict[str, dict[str, VariantResult]] = {}
     for evaluation in evaluations:
         runs = {
@@ -94,17 +102,24 @@ def summarise(
         _refuse_other_episodes(evaluation, runs)
         reference = runs[baseline]
         results[evaluation] = {
-            variant: _result(seeds, None if variant == baseline else reference)
+            variant: _result(seeds, None if variant == baseline else reference, kind.rates)
             for variant, seeds in runs.items()
         }
-    return SweepSummary(baseline, results)
+    return SweepSummary(baseline, kind.rates, results)
+
+
+def _kind(evaluation: Path) -> EpisodeKind:
+    identity = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    return episode_kind(identity["env"])
 
 
 def _result(
-    seeds: list[dict[int, EpisodeRecord]], baseline: list[dict[int, EpisodeRecord]] | None
+    seeds: list[dict[int, EpisodeRecord]],
+    baseline: list[dict[int, EpisodeRecord]] | None,
+    rates: Sequence[str],
 ) -> VariantResult:
     level, alone, difference = {}, {}, {}
-    for name in RATES:
+    for name in rates:
         outcomes = [[record.outcome == name for record in run.values()] for run in seeds]
         pooled = [outcome for run in outcomes for outcome in run]
         level[name] = wilson(sum(pooled), len(pooled)).scaled(100)
@@ -112,7 +127,8 @@ def _result(
         if baseline is not None:
             pairs = [_rate(seeds, name, e) - _rate(baseline, name, e) for e in sorted(seeds[0])]
             difference[name] = mean_interval(pairs).scaled(100)
-    return VariantResult(level, alone, difference or None)
+    times = [record.decision_ms for run in seeds for record in run.values()]
+    return VariantResult(level, alone, difference or None, clustered_mean_interval(times))
 
 
 def _rate(runs: list[dict[int, EpisodeRecord]], outcome: str, episode: int) -> float:
@@ -148,7 +164,7 @@ _LEFT, _WIDTH, _ROW, _TOP = 330.0, 300.0, 22.0, 46.0
 
 
 def figure(summary: SweepSummary) -> str:
-    """Differences in TSR to the baseline as SVG: a row a variant, a panel an evaluation."""
+    """Differences in success to the baseline as SVG: a row a variant, a panel an evaluation."""
     reach = _reach(summary)
     parts, y = [], _TOP
     for evaluation, variants in summary.results.items():
@@ -156,7 +172,7 @@ def figure(summary: SweepSummary) -> str:
         y += _ROW
         for variant, result in variants.items():
             if result.difference is not None:
-                parts.append(_row(variant, result.difference["TSR"], reach, y))
+                parts.append(_row(variant, result.difference[summary.rates[0]], reach, y))
                 y += _ROW
         y += 0.6 * _ROW
     parts.insert(0, _axis(reach, y))
@@ -166,7 +182,7 @@ def figure(summary: SweepSummary) -> str:
         'font-family="system-ui, sans-serif" font-size="13" fill="#1f2933">'
         f'<rect width="100%" height="100%" fill="#ffffff"/>'
         f'<text x="12" y="20">TSR over {escape(summary.baseline)}, percent points, paired by '
-        f"episode, 95 % intervals</text>{''.join(parts)}</svg>\n"
+        f"paired by episode, 95 % intervals</text>{''.join(parts)}</svg>\n"
     )
 
 
@@ -177,7 +193,7 @@ def _reach(summary: SweepSummary) -> float:
         for variants in summary.results.values()
         for result in variants.values()
         if result.difference is not None
-        for limit in result.difference["TSR"][:3]
+        for limit in result.difference[summary.rates[0]][:3]
         if limit is not None
     ]
     return max(10.0, -(-max(limits, default=0.0) // 10.0) * 10.0)

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from helmsight.cli.configuration import configuration
-from helmsight.cli.sweep import expand, jobs
+from helmsight.cli.sweep import evaluations, expand, jobs
+
+EXPERIMENTS = ("parking_attention", "libero_parts")
 
 
 def values(*words):
@@ -38,9 +40,27 @@ def test_a_job_trains_on_the_common_data_with_its_own_words_and_seed():
     assert configuration("train", words)["out"] == str(made[1].folder / "run")
 
 
-def test_every_job_s_words_are_a_training_that_exists():
-    for job in jobs(values(), Path("O")):
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_job_s_words_are_a_training_that_exists(experiment):
+    for job in jobs(values(f"experiment={experiment}"), Path("O")):
         assert configuration("train", job.words)["seed"] == job.seed
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_evaluation_s_words_are_an_evaluation_that_exists(experiment):
+    for _, words in evaluations(values(f"experiment={experiment}")):
+        assert configuration("eval", ["checkpoint=C", "out=O", *words])["workers"] == 2
+
+
+def test_lists_among_the_words_of_an_evaluation_multiply():
+    made = dict(evaluations(values("evaluate.split=[test,shifted]", "evaluate.episodes=7")))
+    assert set(made) == {"standard-test", "standard-shifted", "cluttered-test", "cluttered-shifted"}
+    assert {"family=cluttered", "split=shifted", "episodes=7"} <= set(made["cluttered-shifted"])
+
+
+def test_several_data_sets_go_to_every_training():
+    first = next(jobs(values("data=[D,E]"), Path("O")))
+    assert configuration("train", first.words)["data"] == ["D", "E"]
 
 
 def test_a_variant_that_comes_twice_is_refused():

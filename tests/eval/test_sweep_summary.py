@@ -3,20 +3,22 @@ from xml.etree import ElementTree
 
 import pytest
 
+from helmsight.envs.registration import LIBERO_ID, PARKING_ID
 from helmsight.eval.records import EpisodeRecord
-from helmsight.eval.sweep import summarise
+from helmsight.eval.sweep import figure, summarise
 
 BASELINE, VARIANT = "attention=none", "attention=jacobian"
 
 
-def evaluation(folder, outcomes):
+def evaluation(folder, outcomes, environment=PARKING_ID):
     """A job's folder with one evaluation `cluttered-test` of these outcomes."""
     inner = folder / "cluttered-test"
     inner.mkdir(parents=True)
     records = [
-        EpisodeRecord(episode=index, outcome=outcome, success=outcome == "TSR")
+        EpisodeRecord(episode=index, outcome=outcome, decision_ms=[4.0, 6.0])
         for index, outcome in enumerate(outcomes)
     ]
+    (inner / "evaluation.json").write_text(json.dumps({"env": environment}))
     (inner / "episodes.jsonl").write_text("".join(f"{r.to_line()}\n" for r in records))
     return folder
 
@@ -68,3 +70,16 @@ def test_table_summary_and_figure_say_the_same(folders, tmp_path):
     circles = list(drawing.iter("{http://www.w3.org/2000/svg}circle"))
     assert len(circles) == 1
     assert float(circles[0].get("cx")) > 480.0  # right of the middle: better than the baseline
+
+
+def test_an_arm_s_variants_are_compared_by_its_own_success(tmp_path):
+    folders = {
+        name: [evaluation(tmp_path / name, outcomes, LIBERO_ID)]
+        for name, outcomes in ((BASELINE, ["SR", "TR"]), (VARIANT, ["SR", "SR"]))
+    }
+    summary = summarise(folders, BASELINE, ["cluttered-test"])
+    result = summary.results["cluttered-test"][VARIANT]
+    assert result.difference["SR"].value == pytest.approx(50.0)
+    assert result.decision_ms.value == pytest.approx(5.0)
+    assert "SR over attention=none" in figure(summary)
+    assert summary.table().splitlines()[0].endswith("| SR, % | over baseline | decision, ms |")
