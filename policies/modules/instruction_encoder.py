@@ -8,7 +8,8 @@ over the sentence's own tokens, scaled to norm 1. It comes from the PyPI package
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class InstructionEncoder:
             ) from error
         source = str(folder or _package_folder() or MODEL_NAME)
         try:
-            return cls(AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source))
+            with _without_progress_bar():
+                return cls(AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"no language model could be loaded from {source}; {INSTALL}"
@@ -89,6 +91,20 @@ def encode_instructions(instructions: Sequence[str]) -> Tensor:
 @cache
 def _installed() -> InstructionEncoder:
     return InstructionEncoder.load()
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Loading takes a second; a bar of its own would stand between those of the training."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _package_folder() -> Path | None:
