@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 HELP_WORDS = ("-h", "--help")
+# Commands that call others, and the mappings that hold those others' words.
+CALLING = {"demo": ("collect", "train", "evaluate"), "sweep": ("train", "evaluate")}
 
 
 def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
     """The resolved configuration of a command, or None after its help was asked for and printed.
 
     Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
-    choices of a group, and keys without a default that were not given.
+    choices of a group, and keys without a default that were not given. Keys that a command only
+    passes on (`CALLING`) are not its to judge: the commands that get them do.
     """
     import helmsight.configs
 
@@ -44,7 +47,7 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
     with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
         try:
             _refuse_unknown_keys(folder, words)
-            composed = compose("config", overrides=words)
+            composed = compose("config", overrides=[_as_override(folder, w) for w in words])
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_first_line(error)) from error
     missing = sorted(OmegaConf.missing_keys(composed))
@@ -67,10 +70,22 @@ def _refuse_unknown_keys(folder: Path, words: list[str]) -> None:
         key = word.split("=")[0].lstrip("+~")
         if key in known or key.rpartition(".")[0] in ("families", "approaches"):
             continue
+        if _is_passed_on(folder, key):
+            continue
         near = get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         top = ", ".join(sorted(name for name in known if "." not in name))
         raise ValueError(f"unknown key {key!r}{hint} (keys: {top})")
+
+
+def _is_passed_on(folder: Path, key: str) -> bool:
+    first, dot, _ = key.partition(".")
+    return bool(dot) and first in CALLING.get(folder.name, ())
+
+
+def _as_override(folder: Path, word: str) -> str:
+    """A word for Hydra: what is passed on may be a key that the defaults do not have."""
+    return f"++{word.lstrip('+')}" if _is_passed_on(folder, word.lstrip("+")) else word
 
 
 def _flat_keys(config: Any, prefix: str = "") -> list[str]:

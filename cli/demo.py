@@ -29,6 +29,7 @@ def run(words: list[str]) -> int:
     """Collect, train, evaluate; returns the exit code of the stage that did not succeed, or 0.
 
     Every stage leaves its work on disk and goes on from there, so a second call repeats nothing.
+    Raises ValueError for a word that one of the stages does not know.
     """
     values = configuration("demo", words)
     if values is None:
@@ -36,6 +37,8 @@ def run(words: list[str]) -> int:
     started = time.monotonic()
     out = Path(values["out"])
     stages = _stages(values, out)
+    for stage in stages:
+        configuration(stage.command, stage.words)  # a wrong word is refused before any work
     print("A car learns to park from what its four cameras see. Four steps, about ten minutes on")
     print(f"2 cores; Ctrl-C stops, and the same command goes on. Everything goes into {out}/.")
     for number, stage in enumerate(stages, start=1):

@@ -24,7 +24,10 @@ class Job:
 
 
 def run(words: list[str]) -> int:
-    """Train and evaluate every job, then compare; returns the first exit code that is not 0."""
+    """Train and evaluate every job, then compare; returns the first exit code that is not 0.
+
+    Raises ValueError, before any work, for a word that training or evaluation does not know.
+    """
     values = configuration("sweep", words)
     if values is None:
         return 0
@@ -33,6 +36,7 @@ def run(words: list[str]) -> int:
     out = Path(values["out"])
     sweep = list(jobs(values, out))
     evaluated = list(evaluations(values))
+    _refuse_wrong_words(sweep, evaluated)
     for number, job in enumerate(sweep, start=1):
         print(f"\n[{number}/{len(sweep)}] {job.variant}, seed {job.seed}", flush=True)
         code = _run_job(job, evaluated)
@@ -110,6 +114,19 @@ def evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
             name.replace("/", "_"),
             [*override_words(dict(zip(lists, chosen, strict=True))), *common],
         )
+
+
+def _refuse_wrong_words(sweep: list[Job], evaluated: list[tuple[str, list[str]]]) -> None:
+    for job in {job.variant: job for job in sweep}.values():
+        try:
+            configuration("train", job.words)
+        except ValueError as error:
+            raise ValueError(f"variant {job.variant!r}: {error}") from error
+    for name, words in evaluated:
+        try:
+            configuration("eval", ["checkpoint=trained", "out=evaluated", *words])
+        except ValueError as error:
+            raise ValueError(f"evaluation {name!r}: {error}") from error
 
 
 def _run_job(job: Job, evaluated: list[tuple[str, list[str]]]) -> int:

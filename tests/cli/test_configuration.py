@@ -36,6 +36,14 @@ def test_an_unknown_nested_key_is_refused_with_the_nearest_one():
     assert "did you mean 'policy.width'?" in message
 
 
+def test_words_for_the_commands_that_a_command_calls_are_passed_on():
+    values = configuration("sweep", ["data=D", "out=O", "evaluate.blank_cameras=true"])
+    assert values["evaluate"]["blank_cameras"] is True
+    assert "unknown key 'evaluated.episodes'" in refused(
+        "sweep", ["data=D", "out=O", "evaluated.episodes=3"]
+    )
+
+
 def test_an_unknown_key_without_a_near_one_is_answered_with_all_keys():
     message = refused("collect", [*COLLECT, "qqqq=4"])
     assert "did you mean" not in message

@@ -88,3 +88,9 @@ def test_it_ends_with_the_report_and_what_to_try_next(commands, capsys):
 def test_values_become_words_that_hydra_reads_back():
     words = override_words({"a": {"b": 1.5, "c": True}, "d": [1, "x y"], "e": None})
     assert list(words) == ["a.b=1.5", "a.c=true", "d=[1,'x y']", "e=null"]
+
+
+def test_a_wrong_word_is_refused_before_any_work(commands):
+    with pytest.raises(ValueError, match="unknown key 'max_minuts'"):
+        demo.run(["train.max_minuts=1"])
+    assert commands.called == []

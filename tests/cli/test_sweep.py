@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from helmsight.cli.configuration import configuration
-from helmsight.cli.sweep import evaluations, expand, jobs
+from helmsight.cli.sweep import evaluations, expand, jobs, run
 
 EXPERIMENTS = ("parking_attention", "libero_parts")
 
@@ -66,3 +66,17 @@ def test_several_data_sets_go_to_every_training():
 def test_a_variant_that_comes_twice_is_refused():
     with pytest.raises(ValueError, match="attention=none comes more than once"):
         list(jobs(values("variants=['attention=none']"), Path("O")))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("evaluate.epsiodes=4", "evaluation 'standard-test': unknown key 'epsiodes'"),
+        ("train.max_stesp=4", "variant 'attention=none': unknown key 'max_stesp'"),
+        ("variants=['attention=nome']", "variant 'attention=nome': "),
+    ],
+)
+def test_a_wrong_word_is_refused_before_any_work(tmp_path, word, message):
+    with pytest.raises(ValueError, match=message):
+        run(["data=D", f"out={tmp_path / 'O'}", word])
+    assert not (tmp_path / "O").exists()
