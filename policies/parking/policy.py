@@ -140,9 +140,8 @@ class ParkingPolicy(Policy):
         """Start with a privileged policy's weights, and learn to see what it is shown.
 
         All but the camera encoder (and an attention that is trained otherwise) starts where the
-        teacher ended; a loss draws the grid that the
-        cameras give to the one that the teacher makes of the label. Raises ValueError for a
-        teacher that is none, or of another shape.
+        teacher ended; a loss draws the grid that the cameras give to the one that the teacher
+        makes of the label. Raises ValueError for a teacher that is none, or of another shape.
         """
         cameras = isinstance(self.view, SurroundView | FineSurroundView)
         if not cameras or not isinstance(teacher.view, LabelView):
