@@ -306,7 +306,8 @@ def _collection(values: Values, folder: Path, episodes: int) -> Any:
 
 def _policy(name: str, signal: str, embodiment: Any, statistics: Any) -> Any:
     """An untrained policy as `helmsight train policy=... attention=...` would make it."""
-    from helmsight.policies.base import config_from_dict, policy_type
+    from helmsight.policies.base import policy_type
+    from helmsight.policies.plain_config import config_from_dict
 
     words = [f"policy={name}", f"attention={signal}", "data=none", "out=none"]
     values = configuration("train", words)

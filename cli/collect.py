@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
+from helmsight.cli.output_folder import DATA_SET, output_folder
 
 if TYPE_CHECKING:
     from helmsight.training.collection.settings import CollectionSettings
@@ -18,7 +19,7 @@ def run(words: list[str]) -> int:
         return 0
     from helmsight.training.collection.collect import collect
 
-    values["out"] = Path(values["out"])
+    values["out"] = output_folder(values["out"], DATA_SET)
     summary = collect(_SETTINGS[values.pop("collection")](values))
     failures = sum(summary.failures.values())
     print(
@@ -40,7 +41,9 @@ def _parking(values: dict[str, Any]) -> CollectionSettings:
 def _libero(values: dict[str, Any]) -> CollectionSettings:
     from helmsight.training.collection.libero.settings import LiberoCollection
 
-    values["tasks"] = None if values["tasks"] is None else tuple(values["tasks"])
+    tasks = values["tasks"]
+    if tasks is not None:
+        values["tasks"] = tuple(tasks) if isinstance(tasks, list) else (tasks,)
     return LiberoCollection(**values)
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from helmsight.cli.value_types import checked
+
 HELP_WORDS = ("-h", "--help")
+# Mappings whose keys the users choose.
+OPEN = ("families", "approaches")
+# Keys whose values are text as it stands: no character in them means anything.
+LITERAL = ("checkpoint", "data", "out", "start", "teacher", "record", "lot", "instruction")
+PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # what Hydra reads as a string without quotes
 # Commands that call others, and the mappings that hold those others' words.
 CALLING = {"demo": ("collect", "train", "evaluate"), "sweep": ("train", "evaluate")}
 
@@ -16,7 +24,8 @@ def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
     """The resolved configuration of a command, or None after its help was asked for and printed.
 
     Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
-    choices of a group, and keys without a default that were not given. Keys that a command only
+    choices of a group, values of another kind than the default's, and keys without a default that
+    were not given. Keys that a command only
     passes on (`CALLING`) are not its to judge: the commands that get them do.
     """
     import helmsight.configs
@@ -46,7 +55,8 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
 
     with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
         try:
-            _refuse_unknown_keys(folder, words)
+            defaults = _defaults(folder, words)
+            _refuse_unknown_keys(folder, words, defaults)
             composed = compose("config", overrides=[_as_override(folder, w) for w in words])
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_first_line(error)) from error
@@ -56,21 +66,27 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
         raise ValueError(f"not given: {keys} (helmsight {folder.name} --help says what they mean)")
     resolved = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return checked(OmegaConf.to_container(defaults), resolved)  # type: ignore[arg-type]
 
 
-def _refuse_unknown_keys(folder: Path, words: list[str]) -> None:
-    """Names an unknown key with its near match, which Hydra's own message does not."""
+def _groups(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def _defaults(folder: Path, words: list[str]) -> Any:
+    """The configuration with only the words that choose a file of a group."""
     from hydra import compose
 
-    groups = {path.name for path in folder.iterdir() if path.is_dir()}
-    chosen = [word for word in words if word.split("=")[0] in groups]
-    known = set(_flat_keys(compose("config", overrides=chosen))) | groups
+    groups = _groups(folder)
+    return compose("config", overrides=[w for w in words if w.split("=")[0] in groups])
+
+
+def _refuse_unknown_keys(folder: Path, words: list[str], defaults: Any) -> None:
+    """Names an unknown key with its near match, which Hydra's own message does not."""
+    known = set(_flat_keys(defaults)) | _groups(folder)
     for word in words:
         key = word.split("=")[0].lstrip("+~")
-        if key in known or key.rpartition(".")[0] in ("families", "approaches"):
-            continue
-        if _is_passed_on(folder, key):
+        if key in known or _is_new(folder, key):
             continue
         near = get_close_matches(key, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -78,14 +94,25 @@ def _refuse_unknown_keys(folder: Path, words: list[str]) -> None:
         raise ValueError(f"unknown key {key!r}{hint} (keys: {top})")
 
 
-def _is_passed_on(folder: Path, key: str) -> bool:
+def _is_new(folder: Path, key: str) -> bool:
+    """Whether a key may be one that the defaults do not have."""
     first, dot, _ = key.partition(".")
-    return bool(dot) and first in CALLING.get(folder.name, ())
+    return bool(dot) and first in (*OPEN, *CALLING.get(folder.name, ()))
 
 
 def _as_override(folder: Path, word: str) -> str:
-    """A word for Hydra: what is passed on may be a key that the defaults do not have."""
-    return f"++{word.lstrip('+')}" if _is_passed_on(folder, word.lstrip("+")) else word
+    """A word for Hydra's grammar."""
+    key, _, value = word.partition("=")
+    if key in LITERAL and not PLAIN.fullmatch(value) and not value.startswith(("[", "'", '"')):
+        return f"{key}={quoted(value)}"
+    return f"++{word.lstrip('+')}" if _is_new(folder, key.lstrip("+")) else word
+
+
+def quoted(text: str) -> str:
+    """Text as Hydra's grammar reads it back."""
+    # A backslash means itself but before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _flat_keys(config: Any, prefix: str = "") -> list[str]:

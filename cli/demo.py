@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helmsight.cli.configuration import configuration
-
-_PLAIN = re.compile(r"[\w./+-]+")  # what Hydra reads as a string without quotes
+from helmsight.cli.configuration import PLAIN, configuration, quoted
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,9 @@ def run(words: list[str]) -> int:
         return 0
     started = time.monotonic()
     out = Path(values["out"])
+    from helmsight.policies.pretrained import policy_folder
+
+    policy_folder(values["beside"])  # not found after ten minutes, but now
     stages = _stages(values, out)
     for stage in stages:
         configuration(stage.command, stage.words)  # a wrong word is refused before any work
@@ -113,10 +113,9 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_literal, value))}]"
     text = str(value)
-    if not isinstance(value, str) or _PLAIN.fullmatch(text):
+    if not isinstance(value, str) or PLAIN.fullmatch(text):
         return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return quoted(text)
 
 
 def _next_steps(out: Path) -> str:

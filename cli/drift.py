@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration, require_counts
+from helmsight.cli.output_folder import DRIFT, output_folder
 
 if TYPE_CHECKING:
     from helmsight.eval.drift import Drift
@@ -22,10 +23,10 @@ def run(words: list[str]) -> int:
         return 0
     from helmsight.eval.records import write_atomically
 
+    out = output_folder(values["out"], DRIFT)
     settings = _stream_settings(values)
     drifts = _measured(settings, values["motion"])
     summary = _summary(values, settings, drifts)
-    out = Path(values["out"])
     write_atomically(out / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     _print_table(summary)
     print(f"summary: {out / 'summary.json'}")
@@ -33,8 +34,8 @@ def run(words: list[str]) -> int:
 
 
 def _stream_settings(values: dict[str, Any]) -> StreamSettings:
-    from helmsight.cli.trained_options import as_trained
-    from helmsight.envs.parking.scenario import FAMILIES
+    from helmsight.cli.trained_options import as_trained, refuse_other_robot
+    from helmsight.envs.parking.scenario import FAMILIES, refuse_wrong_scenario
     from helmsight.eval.sensor_streams import StreamSettings
     from helmsight.eval.sources import policy_source
 
@@ -42,6 +43,9 @@ def _stream_settings(values: dict[str, Any]) -> StreamSettings:
     if unknown or not values["families"]:
         raise ValueError(f"families must be of {', '.join(FAMILIES)}, got {values['families']}")
     require_counts(values, "episodes", "workers")
+    for family in values["families"]:
+        refuse_wrong_scenario(family, values["split"], values["episodes"] - 1, values["approach"])
+    refuse_other_robot(values["driver"], arm=False)
     options = {"cameras": "none", **as_trained(values["driver"], {})}
     return StreamSettings(
         driver=policy_source(values["driver"]),

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
-from helmsight.cli.trained_options import as_trained
+from helmsight.cli.output_folder import EVALUATION, output_folder
+from helmsight.cli.trained_options import as_trained, refuse_other_robot
 
 if TYPE_CHECKING:
     from helmsight.eval.sources import PolicySource
@@ -26,8 +27,12 @@ def run(words: list[str]) -> int:
         EvaluationSettings,
         evaluate,
     )
+    from helmsight.policies.device import usable_device
 
-    out = Path(values["out"])
+    out = output_folder(values["out"], EVALUATION)
+    usable_device(values["device"])
+    if _is_libero(values) and values["motion"] is not None:
+        raise ValueError("motion= tracks a parking car's target; leave it out with env=libero")
     driver, options = _driver(values)
     settings = EvaluationSettings(
         checkpoint=driver,
@@ -73,12 +78,13 @@ def _driver(values: dict[str, Any]) -> tuple[str | PolicySource, dict[str, Any]]
     kind = policy.pop("type")
     if kind == "checkpoint" and Path(checkpoint).suffix == ".onnx":
         return _exported(values)
+    refuse_other_robot(checkpoint, _is_libero(values))
     options = as_trained(checkpoint, values["env_options"])
     if kind == "checkpoint":
         return checkpoint, options
     from helmsight.eval.modular.policy import ModularConfig
     from helmsight.eval.modular.source import ModularSource
-    from helmsight.policies.base import config_from_dict
+    from helmsight.policies.plain_config import config_from_dict
 
     source = ModularSource(checkpoint, config_from_dict(ModularConfig, policy))
     return source, {**source.environment_options(), **options}
@@ -98,9 +104,15 @@ def _episodes(values: dict[str, Any]) -> int | list[int]:
 
     Raises ValueError for a task or a number of episodes that the suite does not have.
     """
+    libero = _is_libero(values)
     if values["episodes"] is not None:
-        return values["episodes"]
-    if not _is_libero(values):
+        if libero and values["tasks"] is not None:
+            raise ValueError(
+                "episodes and tasks both say what to run; give one of them (episode 50 t + i is "
+                "initial state i of task t)"
+            )
+        return _in_split(values, libero)
+    if not libero:
         return PARKING_EPISODES
     from helmsight.envs.libero.tasks import INITIAL_STATES, find_task, suite_tasks
 
@@ -112,6 +124,18 @@ def _episodes(values: dict[str, Any]) -> int | list[int]:
         wanted = [wanted]
     tasks = suite_tasks(suite) if wanted is None else [find_task(suite, task) for task in wanted]
     return [task.index * INITIAL_STATES + scene for task in tasks for scene in range(count)]
+
+
+def _in_split(values: dict[str, Any], libero: bool) -> int | list[int]:
+    """The episodes that were asked for, none of which the parking splits do not have."""
+    from helmsight.envs.parking.scenario import refuse_wrong_scenario
+
+    episodes = values["episodes"]
+    if not libero:
+        wanted = episodes if isinstance(episodes, list) else [max(episodes - 1, 0)]
+        for index in wanted:
+            refuse_wrong_scenario(values["family"], values["split"], index, values["approach"])
+    return episodes
 
 
 def _is_libero(values: dict[str, Any]) -> bool:

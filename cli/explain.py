@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helmsight.cli.configuration import configuration
+from helmsight.cli.output_folder import EXPLANATION, output_folder
 from helmsight.cli.trained_options import as_trained
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ def run(words: list[str]) -> int:
         return 0
     from helmsight.eval.explain.explanation import FILM, PAGE, explain
     from helmsight.eval.explain.settings import ExplainSettings
+    from helmsight.policies.device import usable_device
 
-    out = Path(values["out"])
+    usable_device(values["device"])
+    out = output_folder(values["out"], EXPLANATION)
     data = None if values["data"] is None else recorded_data(values)
     split, episode = parse_episode(values["episode"], recorded=data is not None)
     options = values["env_options"]

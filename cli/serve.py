@@ -52,6 +52,7 @@ def _model(checkpoint: str, device: str, threads: int) -> Any:
     import torch
 
     from helmsight.deploy.torch_model import load_model
+    from helmsight.policies.device import usable_device
 
     torch.set_num_threads(threads)
-    return load_model(checkpoint, device)
+    return load_model(checkpoint, usable_device(device))

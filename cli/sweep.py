@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Any
 
 from helmsight.cli.configuration import configuration
 from helmsight.cli.demo import override_words
+from helmsight.cli.output_folder import SWEEP, output_folder
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def run(words: list[str]) -> int:
         return 0
     from helmsight.eval.sweep import summarise
 
-    out = Path(values["out"])
+    out = output_folder(values["out"], SWEEP)
     sweep = list(jobs(values, out))
     evaluated = list(evaluations(values))
     _refuse_wrong_words(sweep, evaluated)
@@ -62,8 +64,15 @@ def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
     twice = sorted({name for name in variants if variants.count(name) > 1})
     if twice:
         raise ValueError(f"variants must differ; {', '.join(twice)} comes more than once")
+    seeds = values["seeds"]
+    if (
+        not seeds
+        or any(not isinstance(seed, int) for seed in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
+        raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}")
     common = list(override_words({"data": values["data"], **values["train"]}))
-    for seed, variant in itertools.product(values["seeds"], variants):
+    for seed, variant in itertools.product(seeds, variants):
         folder = out / _folder_name(variant) / f"seed-{seed}"
         own = [*variant.split(), f"seed={seed}"]
         taken = {word.split("=")[0] for word in own}
@@ -97,10 +106,13 @@ def expand(line: str) -> list[str]:
 
 
 def _folder_name(variant: str) -> str:
-    """A variant's words without the groups of their keys: `attention=none,detached=true`."""
+    """A variant's words without the groups of their keys, as a name that needs no quotes anywhere.
+
+    `attention=none policy.attention.detached=true` lies in `attention-none_detached-true`.
+    """
     words = (word.partition("=") for word in variant.split())
-    shortened = [f"{key.rpartition('.')[2]}={value}" for key, _, value in words]
-    return ",".join(shortened).replace("/", "_")
+    shortened = [f"{key.rpartition('.')[2]}-{value}" for key, _, value in words]
+    return re.sub(r"[^\w.-]", "-", "_".join(shortened), flags=re.ASCII)
 
 
 def evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -130,13 +142,11 @@ def _refuse_wrong_words(sweep: list[Job], evaluated: list[tuple[str, list[str]]]
 
 
 def _run_job(job: Job, evaluated: list[tuple[str, list[str]]]) -> int:
-    """Train, then evaluate; what is complete on disk is left as it is."""
+    """Train, then evaluate; both know what is complete on disk, and refuse what is another's."""
     code: int = import_module("helmsight.cli.train").run(job.words)
     for name, words in evaluated:
         if code != 0:
             return code
-        if (job.folder / name / "summary.json").is_file():
-            continue
         where = {"checkpoint": str(job.folder / "run"), "out": str(job.folder / name)}
         code = import_module("helmsight.cli.eval").run([*override_words(where), *words])
     return code

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.cli.configuration import configuration
+from helmsight.cli.output_folder import TRAINING_RUN, output_folder
 
 # Options that say which policy is trained, and none that the training loop reads.
 _OF_THE_POLICY = ("policy", "start", "teacher")
@@ -20,8 +21,8 @@ def run(words: list[str]) -> int:
     from helmsight.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    from helmsight.policies.base import config_from_dict, load_model, load_policy, policy_type
-    from helmsight.training.augmentation import AugmentationSettings
+    from helmsight.policies.base import load_model, load_policy, policy_type
+    from helmsight.policies.plain_config import config_from_dict
     from helmsight.training.data import train
     from helmsight.training.fine_tuning import beginning_with
     from helmsight.training.settings import TrainingSettings
@@ -32,7 +33,7 @@ def run(words: list[str]) -> int:
         _refuse_attention(values["policy"]["type"], words)
         policy.pop("attention", None)  # every policy is composed with one
     policy_config = config_from_dict(policy_class.config_class, policy)
-    settings = TrainingSettings(**_settings(values, AugmentationSettings))
+    settings = config_from_dict(TrainingSettings, _settings(values))
 
     def make_policy(embodiment: Any, statistics: Any) -> Any:
         new: Any = policy_class(policy_config, embodiment, statistics)
@@ -60,11 +61,9 @@ def _refuse_attention(policy: str, words: list[str]) -> None:
         raise ValueError(f"policy={policy} has no attention over tokens; leave {asked[0]} out")
 
 
-def _settings(values: dict[str, Any], augmentation: type) -> dict[str, Any]:
+def _settings(values: dict[str, Any]) -> dict[str, Any]:
     chosen = {key: value for key, value in values.items() if key not in _OF_THE_POLICY}
-    data = values["data"]
-    chosen["data"] = tuple(map(Path, [data] if isinstance(data, str) else data))
-    chosen["out"] = Path(values["out"])
-    chosen["betas"] = tuple(values["betas"])
-    chosen["augmentation"] = augmentation(**values["augmentation"])
+    data = values["data"] if isinstance(values["data"], list) else [values["data"]]
+    chosen["data"] = tuple(Path(str(folder)) for folder in data)
+    chosen["out"] = output_folder(values["out"], TRAINING_RUN)
     return chosen

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,16 +10,15 @@ if TYPE_CHECKING:
 
 def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
     """Options with what the checkpoint's policy looks at, where nothing else was asked for."""
-    from helmsight.envs.spec import EmbodimentSpec
-    from helmsight.policies.pretrained import policy_folder
+    from helmsight.policies.pretrained import policy_folder, read_embodiment, read_part
 
     given = {key: value for key, value in options.items() if value is not None}
     try:
         folder = policy_folder(checkpoint)
     except FileNotFoundError:  # a driver without a checkpoint, or nothing: `evaluate` says which
         return given
-    looks = camera_options(EmbodimentSpec.from_dict(_json(folder / "embodiment.json")))
-    if _json(folder / "config.json")["config"].get("sees") == "label":
+    looks = camera_options(read_embodiment(folder))
+    if read_part(folder, "config.json").get("config", {}).get("sees") == "label":
         looks["birds_eye"] = True
     return {**looks, **given}
 
@@ -29,14 +26,33 @@ def as_trained(checkpoint: str, options: dict[str, Any]) -> dict[str, Any]:
 def camera_options(embodiment: EmbodimentSpec) -> dict[str, Any]:
     """A vehicle's camera rig and image size, an arm's image size."""
     from helmsight.envs.parking.vehicle import parking_rig
-    from helmsight.envs.spec import VEHICLE
 
-    cameras = embodiment.cameras
-    if any(camera.frame != VEHICLE for camera in cameras):
-        return {"image_size": cameras[0].width}
+    if _is_arm(embodiment):
+        return {"image_size": embodiment.cameras[0].width}
     rig, size = parking_rig(embodiment)
     return {"cameras": rig, "image_size": size}
 
 
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def refuse_other_robot(checkpoint: str, arm: bool) -> None:
+    """Refuse a car's policy where an arm is driven, and an arm's where a car is.
+
+    Raises ValueError. What is no saved policy passes: a driver's name, or nothing.
+    """
+    from helmsight.policies.pretrained import policy_folder, read_embodiment
+
+    try:
+        embodiment = read_embodiment(policy_folder(checkpoint))
+    except FileNotFoundError:
+        return
+    if _is_arm(embodiment) != arm:
+        has, wants = ("a car", "an arm") if arm else ("an arm", "a car")
+        raise ValueError(
+            f"{checkpoint} drives {has} ({embodiment.name}), and {wants} is to be driven; "
+            "env=parking and env=libero name the environment"
+        )
+
+
+def _is_arm(embodiment: EmbodimentSpec) -> bool:
+    from helmsight.envs.spec import VEHICLE
+
+    return any(camera.frame != VEHICLE for camera in embodiment.cameras)

@@ -39,6 +39,7 @@ MAX_FRAGMENTS = 256
 MAX_ERROR_LENGTH = 600
 CLOSE_SECONDS = 2.0
 GOING_AWAY, POLICY_VIOLATION = 1001, 1008
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,14 @@ class ServerSettings:
                 f"{LEAST_KEY_LENGTH}; python -c 'import secrets; print(secrets.token_hex())' "
                 "makes one"
             )
+        if not 0 <= self.port <= LAST_PORT:
+            raise ValueError(f"port must be 0 to {LAST_PORT}, got {self.port}")
         for name in ("max_connections", "max_batch", "queue_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in (key for key in vars(self) if key.endswith("_seconds")):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
 
 
 def is_loopback(host: str) -> bool:

@@ -83,9 +83,11 @@ class EpisodeLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         identity = json.loads(json.dumps(identity))
         identity_path = self.folder / "evaluation.json"
-        if identity_path.exists():
+        # A folder in which no episode ever finished is nobody's.
+        begun = self.path.exists() and self.path.stat().st_size > 0
+        if identity_path.exists() and begun:
             refuse_other_settings(identity_path, identity)
-        elif self.path.exists():
+        elif begun:
             raise ValueError(
                 f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
                 "does not; give another out folder"

@@ -103,7 +103,7 @@ def sensor_streams(settings: StreamSettings) -> Iterator[tuple[Drive, SensorStre
     settings.out.mkdir(parents=True, exist_ok=True)
     identity = json.loads(json.dumps(settings.identity()))
     identity_file = settings.out / SETTINGS_FILE
-    if identity_file.exists():
+    if identity_file.exists() and any(settings.out.glob("*.npz")):
         refuse_other_settings(identity_file, identity)
     else:
         write_atomically(identity_file, json.dumps(identity, indent=2) + "\n")

@@ -6,7 +6,6 @@ A new kind of driver is one class with `load` and `provenance`, entered by
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,12 @@ from typing import Any, Protocol
 
 from helmsight.eval.provenance import sha256_of_files
 from helmsight.eval.rollout import EvaluatedPolicy
-from helmsight.policies.pretrained import POLICY_FILES, policy_folder, pretrained_names
+from helmsight.policies.pretrained import (
+    POLICY_FILES,
+    policy_folder,
+    pretrained_names,
+    read_part,
+)
 
 
 class PolicySource(Protocol):
@@ -43,10 +47,10 @@ class CheckpointSource:
 
     def provenance(self) -> dict[str, Any]:
         folder = policy_folder(self.folder)
-        files = [folder / name for name in POLICY_FILES]  # the configuration first
-        config = json.loads(files[0].read_text(encoding="utf-8"))
+        files = [folder / name for name in POLICY_FILES]
+        config = read_part(folder, "config.json")
         return {
-            "policy": config["type"],
+            "policy": config.get("type", "unknown"),
             "config": config.get("config", {}),
             "checkpoint": str(self.folder),
             "sha256": sha256_of_files(files),

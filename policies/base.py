@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.explainable import Explainable
-from helmsight.policies.pretrained import policy_folder
+from helmsight.policies.plain_config import config_from_dict
+from helmsight.policies.pretrained import policy_folder, read_embodiment, read_part
 
 # Images and vectors as arrays; an instruction as a string, or in a batch as a sequence of them.
 Observation = Mapping[str, Any]
@@ -239,12 +240,14 @@ def load_policy(path: Path | str) -> Policy:
 def load_model(path: Path | str) -> TrainedModel:
     """`load_policy` for any trained model, whether it drives or not."""
     folder = policy_folder(path)
-    saved = json.loads((folder / "config.json").read_text())
-    model_class = policy_type(saved["type"])
-    config = config_from_dict(model_class.config_class, saved["config"])
-    embodiment = EmbodimentSpec.from_dict(json.loads((folder / "embodiment.json").read_text()))
-    statistics = json.loads((folder / "statistics.json").read_text())
-    model = model_class(config, embodiment, statistics)
+    saved, statistics = (read_part(folder, name) for name in ("config.json", "statistics.json"))
+    embodiment = read_embodiment(folder)
+    try:
+        model_class = policy_type(saved["type"])
+        config = config_from_dict(model_class.config_class, saved["config"])
+        model = model_class(config, embodiment, statistics)
+    except KeyError as error:
+        raise ValueError(f"{folder} holds a damaged policy: {error} is missing in it") from error
     load_weights(model, folder / "model.safetensors")
     return model.eval()
 
@@ -282,31 +285,6 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
         for name, value in expected.items()
         if name in weights and weights[name].shape != value.shape
     ]
-
-
-def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:
-    """A (nested) frozen dataclass from plain values; names unknown keys with their near match."""
-    from difflib import get_close_matches
-    from typing import get_type_hints
-
-    hints = get_type_hints(config_class)
-    names = {field.name for field in dataclasses.fields(config_class)}
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in names:
-            near = get_close_matches(key, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(
-                f"{config_class.__name__} has no option {key!r}{hint} "
-                f"(options: {', '.join(sorted(names))})"
-            )
-        kind = hints[key]
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            value = config_from_dict(kind, value)  # type: ignore[arg-type]
-        elif isinstance(value, list):
-            value = tuple(value)
-        arguments[key] = value
-    return config_class(**arguments)
 
 
 def _write_json(file: Path, data: Any) -> None:

@@ -6,7 +6,11 @@ they were made.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+from helmsight.envs.spec import EmbodimentSpec
 
 PRETRAINED = Path(__file__).resolve().parent / "weights"
 POLICY_FILES = ("config.json", "model.safetensors", "statistics.json", "embodiment.json")
@@ -37,3 +41,23 @@ def policy_folder(checkpoint: Path | str) -> Path:
             f"({names})"
         )
     return folder
+
+
+def read_part(folder: Path, name: str) -> dict[str, Any]:
+    """One JSON file of a saved policy. Raises ValueError naming a file that is damaged."""
+    file = folder / name
+    try:
+        part = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(part, dict):
+        raise ValueError(f"{file} is damaged: it holds no object")
+    return part
+
+
+def read_embodiment(folder: Path) -> EmbodimentSpec:
+    """The robot that a saved policy is for. Raises ValueError naming a file that is damaged."""
+    try:
+        return EmbodimentSpec.from_dict(read_part(folder, "embodiment.json"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'embodiment.json'} is damaged: {error!r}") from error

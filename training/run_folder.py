@@ -57,7 +57,8 @@ class RunFolder:
     def open(cls, path: Path, config: Mapping[str, Any], seed: int) -> RunFolder:
         """Start the run `config` in `path`, or continue it if it was started there before.
 
-        Raises ValueError naming the keys if another configuration was started there.
+        Raises ValueError naming the keys if another configuration was started there; one that
+        failed before it had logged a step is forgotten.
         """
         folder = cls(path)
         plain = plain_data(config)
@@ -65,18 +66,29 @@ class RunFolder:
         if stored_file.is_file():
             stored = yaml.safe_load(stored_file.read_text(encoding="utf-8"))
             differing = config_differences(stored, plain)
-            if differing:
+            if differing and not folder._has_steps():
+                folder._begin(plain, seed)
+            elif differing:
                 raise ValueError(
                     f"{path} holds a run with another configuration: {'; '.join(differing)}. "
                     "Give the same configuration to continue it, or another out= to start anew"
                 )
         else:
-            path.mkdir(parents=True, exist_ok=True)
-            versions = json.dumps(collect_versions(seed), indent=1)
-            write_file_atomically(path / "versions.json", versions)
-            # Last, because its presence says that the folder is a run.
-            write_file_atomically(stored_file, yaml.safe_dump(plain, sort_keys=False))
+            folder._begin(plain, seed)
         return folder
+
+    def _begin(self, config: Mapping[str, Any], seed: int) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        versions = json.dumps(collect_versions(seed), indent=1)
+        write_file_atomically(self.path / "versions.json", versions)
+        # Last, because its presence says that the folder is a run.
+        text = yaml.safe_dump(config, sort_keys=False)
+        write_file_atomically(self.path / "config.yaml", text)
+
+    def _has_steps(self) -> bool:
+        metrics = self.path / "metrics.jsonl"
+        logged = metrics.is_file() and metrics.stat().st_size > 0
+        return logged or self.checkpoints.last() is not None
 
     def start_logging(self, step: int) -> None:
         """Open the metric files to go on after `step`; later lines, of a killed run, are cut."""

@@ -36,7 +36,7 @@ class TrainingSettings:
     gradient_clip_norm: float = 1.0
     ema_decay: float = 0.999
     precision: Precision = "auto"
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
     log_every: int = 20
     validate_every: int = 500
@@ -69,6 +69,12 @@ class TrainingSettings:
             )
         if self.precision not in ("auto", "no", "bf16"):
             raise ValueError(f"precision must be auto, no or bf16, got {self.precision!r}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device=cuda, but torch finds no GPU here; device=auto takes one")
+        if len({folder.absolute() for folder in self.data}) < len(self.data):
+            raise ValueError(f"a data set comes twice: {', '.join(map(str, self.data))}")
 
     @property
     def budget(self) -> Budget:

@@ -146,7 +146,7 @@ class Trainer:
         A run that was completed before answers with the summary it left.
         """
         finished = self.folder.read_summary()
-        if finished is not None and finished["completed"] and self._spent() >= 1.0:
+        if finished is not None and finished.get("completed") and self._spent() >= 1.0:
             return TrainingSummary(**finished)
         if self.accelerator.is_main_process:
             self.folder.start_logging(self.progress.step)

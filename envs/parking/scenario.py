@@ -121,7 +121,7 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
     Raises ValueError, naming what is allowed, for an unknown family, split or approach, or an
     index outside the split (`test` and `shifted` hold 96 scenarios, the others as many as asked).
     """
-    _check(family, split, index, approach)
+    refuse_wrong_scenario(family, split, index, approach)
     kind = FAMILIES[family]
     # `shifted` shares the geometry of `test` and differs in its appearance alone.
     geometry_split = "test" if split == "shifted" else split
@@ -161,7 +161,8 @@ def shifted_twin(scenario: Scenario) -> Scenario:
     return replace(scenario, cars=cars, appearance=sample_appearance(looks, shifted=True))
 
 
-def _check(family: str, split: str, index: int, approach: str) -> None:
+def refuse_wrong_scenario(family: str, split: str, index: int, approach: str) -> None:
+    """Raises ValueError, naming what there is, for a scenario that does not exist."""
     for name, value, allowed in (
         ("family", family, tuple(FAMILIES)),
         ("split", split, SPLITS),

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from helmsight.cli import eval as command
 from helmsight.cli.main import EXIT_BAD_INPUT, main
 
 QUICK = ["split=val", "episodes=1", "workers=1", "simulator=kinematic", "cameras=none"]
@@ -79,7 +80,6 @@ def test_what_the_benchmark_does_not_have_ends_in_the_list_of_what_it_has(
 
 
 def test_episodes_of_libero_are_numbered_by_task(monkeypatch):
-    from helmsight.cli import eval as command
     from helmsight.envs.libero import tasks
 
     names = {"libero_object": [f"pick_up_the_{i}" for i in range(10)]}
@@ -93,4 +93,28 @@ def test_episodes_of_libero_are_numbered_by_task(monkeypatch):
     }
     assert command._episodes(values) == [100, 101, 102, 350, 351, 352]
     assert command._episodes({**values, "tasks": None})[-1] == 452
-    assert command._episodes({**values, "episodes": [4]}) == [4]
+    assert command._episodes({**values, "tasks": None, "episodes": [4]}) == [4]
+    with pytest.raises(ValueError, match="episodes and tasks both say what to run"):
+        command._episodes({**values, "episodes": [4]})
+
+
+@pytest.mark.parametrize("episodes", ["[5000]", "[3,-1]", "97"])
+def test_scenarios_that_there_are_not_are_refused_before_any_drive(episodes, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="scenario"):
+        command.run(["checkpoint=expert", f"episodes={episodes}", f"out={out}"])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["checkpoint=parking-s", "env=libero"], "parking-s drives a car .* and an arm is to be"),
+        (["checkpoint=libero-object-s"], "libero-object-s drives an arm .* and a car is to be"),
+        (["checkpoint=libero-object-s", "env=libero", "motion=motion-s"], "leave it out with env="),
+        (["checkpoint=parking-s", "device=foo"], "device must be one such as cpu or cuda"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        command.run([*words, f"out={tmp_path / 'out'}"])

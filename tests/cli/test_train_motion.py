@@ -5,8 +5,8 @@ import pytest
 from helmsight.cli.configuration import configuration
 from helmsight.cli.train import run
 from helmsight.eval.learned_motion import LearnedMotion, load_motion
-from helmsight.policies.base import config_from_dict
 from helmsight.policies.motion import MotionConfig
+from helmsight.policies.plain_config import config_from_dict
 from helmsight.training.collection.collect import collect
 from helmsight.training.collection.parking.settings import ParkingCollection
 

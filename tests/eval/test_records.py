@@ -66,10 +66,17 @@ def test_of_a_repeated_episode_the_last_record_counts(tmp_path):
 
 
 def test_a_folder_of_another_evaluation_is_refused_with_the_difference(tmp_path):
-    EpisodeLog(tmp_path, {"policy": {"sha256": "aa"}, "seed": 0})
+    EpisodeLog(tmp_path, {"policy": {"sha256": "aa"}, "seed": 0}).append(RECORD)
     with pytest.raises(ValueError, match=r"policy: .*aa.* there, .*bb.* asked for") as caught:
         EpisodeLog(tmp_path, {"policy": {"sha256": "bb"}, "seed": 0})
     assert "seed" not in str(caught.value)
+
+
+def test_a_folder_in_which_nothing_finished_takes_another_evaluation(tmp_path):
+    EpisodeLog(tmp_path, {"family": "clutered"})
+    EpisodeLog(tmp_path, {"family": "cluttered"})
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written == {"family": "cluttered"}
 
 
 def test_records_of_unknown_origin_are_refused(tmp_path):

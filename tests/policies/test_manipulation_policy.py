@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from helmsight.policies.base import config_from_dict, load_policy
+from helmsight.policies.base import load_policy
 from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPolicyConfig
 from helmsight.policies.manipulation.where_to_look import ask_otherwise
 from helmsight.policies.modules import instruction_encoder
+from helmsight.policies.plain_config import config_from_dict
 from tests.policies.manipulation_batches import (
     CHUNK,
     ENTRIES,

@@ -33,6 +33,7 @@ def test_a_configuration_equals_itself_after_a_round_trip(config: dict[str, obje
 
 def test_every_differing_key_is_named_and_no_other(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, {"a": {"b": 1, "c": 2}, "gone": 1}, seed=0)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n')
     with pytest.raises(ValueError) as caught:
         RunFolder.open(tmp_path, {"a": {"b": 1, "c": 3}, "new": 1}, seed=0)
     message = str(caught.value)
@@ -40,6 +41,13 @@ def test_every_differing_key_is_named_and_no_other(tmp_path: Path) -> None:
     assert "gone was 1, is '(absent)'" in message
     assert "new was '(absent)', is 1" in message
     assert "a.b" not in message
+
+
+def test_a_run_that_failed_before_its_first_step_makes_room_for_another(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {"batch_size": 64}, seed=0) as folder:
+        folder.start_logging(step=0)
+    RunFolder.open(tmp_path, {"batch_size": 16}, seed=0)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"batch_size": 16}
 
 
 def test_a_moved_run_is_the_same_run(tmp_path: Path) -> None:
