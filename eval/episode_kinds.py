@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ class EpisodeKind:
 
     outcomes: how an episode can end, the success first. rates: the outcomes by whose shares
     variants of a policy are compared, the success first. units: of the metrics beside an episode.
-    tasks: success rates by task, nothing where tasks are not told apart. title and approach: what
+    tasks: success rates by task, nothing where tasks are not told apart. task: which one an episode
+    is of, likewise. title and approach: what
     the episodes are about, in words. columns: of the table of all episodes, beside those that every
     kind has. paired: what two evaluations' successes are
     compared by. verb: what a successful episode did.
@@ -40,6 +41,7 @@ class EpisodeKind:
     compute_metrics: Callable[[Sequence[EpisodeRecord]], dict[str, Interval]]
     worst_first: Callable[[Sequence[EpisodeRecord]], list[EpisodeRecord]]
     tasks: Callable[[Sequence[EpisodeRecord]], dict[str, Interval]]
+    task: Callable[[EpisodeRecord], Hashable]
     title: Callable[[EpisodeRecord], str]
     approach: Callable[[EpisodeRecord], str]
     columns: tuple[Column, ...]
@@ -71,6 +73,7 @@ PARKING = EpisodeKind(
     compute_metrics=metrics.compute_metrics,
     worst_first=metrics.worst_first,
     tasks=lambda records: {},
+    task=lambda record: None,
     title=lambda record: f"Parking in the {record.family} lot, split “{record.split}”",
     approach=lambda record: f"{record.approach} parking",
     columns=(
@@ -100,6 +103,7 @@ MANIPULATION = EpisodeKind(
     compute_metrics=manipulation_metrics.compute_metrics,
     worst_first=manipulation_metrics.worst_first,
     tasks=manipulation_metrics.rates_by_task,
+    task=lambda record: record.metrics.get("task_index"),
     title=lambda record: f"{record.family}, {record.split}",
     approach=lambda record: f"instruction {record.approach}",
     columns=(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,15 @@ class FilmChoice:
     kind: EpisodeKind = PARKING
 
     def pick(self, records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
-        """Episodes to film, worst first: failures from the worst, successes spread evenly."""
+        """Episodes to film, worst first: failures from the worst, successes spread evenly.
+
+        Where tasks are told apart, the failures are of as many of them as there are films for.
+        """
         finished = [record for record in self.kind.worst_first(records) if record.error is None]
         failures = [record for record in finished if not record.success]
         successes = [record for record in finished if record.success]
-        return failures[: self.failures] + _spread(successes, self.successes)
+        shown = _of_every_task(failures, self.failures, self.kind)
+        return shown + _spread(successes, self.successes)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,19 @@ def _note(records: Sequence[EpisodeRecord], films: Sequence[Film], kind: Episode
         f"{failed_films} of {failed} failures, worst first, then {succeeded_films} of {succeeded} "
         f"successes, {kind.film_note}"
     )
+
+
+def _of_every_task(
+    records: Sequence[EpisodeRecord], count: int, kind: EpisodeKind
+) -> list[EpisodeRecord]:
+    """`count` records in their order: the first of each task, then the second of each."""
+    seen: Counter[Hashable] = Counter()
+    ranks = []
+    for place, record in enumerate(records):
+        ranks.append((seen[kind.task(record)], place))
+        seen[kind.task(record)] += 1
+    chosen = sorted(place for _, place in sorted(ranks)[:count])
+    return [records[place] for place in chosen]
 
 
 def _spread(records: Sequence[EpisodeRecord], count: int) -> list[EpisodeRecord]:
