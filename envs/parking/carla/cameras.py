@@ -57,6 +57,11 @@ class CameraMount:
                 self._buffers.append(buffer)
         return actors
 
+    def catch_up(self) -> None:
+        """Let go of images that nobody will look at any more."""
+        for buffer in self._buffers:
+            buffer.catch_up()
+
     def frames(self, frame: int, seconds: float) -> CameraFrames:
         """All images of a frame.
 
@@ -72,7 +77,7 @@ class CameraMount:
             image = self._image(index, frame, seconds)
             kind, camera = divmod(index, len(self.cameras))
             if kind == 0:
-                colour[camera] = colour_of(image)
+                _convert(image, colour[camera])
             else:
                 assert depth is not None
                 depth[camera] = depth_of(image)
@@ -97,6 +102,13 @@ class CameraMount:
             )
         pixels = np.frombuffer(image.raw_data, np.uint8)
         return pixels.reshape(image.height, image.width, 4)  # [H * W * 4] -> [H, W, 4]
+
+
+def _convert(pixels: NDArray[np.uint8], colour: NDArray[np.uint8]) -> None:
+    """BGRA [H, W, 4] into RGB [H, W, 3]. Raises ConnectionError for an image of another size."""
+    if pixels.shape[:2] != colour.shape[:2]:
+        raise ConnectionError(f"an image is {pixels.shape}, {colour.shape} was asked for")
+    cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB, dst=colour)
 
 
 def colour_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 from typing import Any
@@ -10,35 +12,44 @@ KEPT = 8
 
 
 class FrameBuffer:
-    """The last data of one sensor, by the frame that they belong to."""
+    """The last data of one sensor, by the frame that they belong to.
+
+    put: takes in a sensor's data; called from the client's own thread, and no Python of ours runs
+    there. Whoever drives has to `take` or `catch_up` now and then, or what comes in piles up.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.put = self._arrived.put
         self._data: dict[int, Any] = {}
-
-    def put(self, data: Any) -> None:
-        """Take in a sensor's data; called from the client's own thread."""
-        with self._changed:
-            self._data[data.frame] = data
-            for frame in sorted(self._data)[:-KEPT]:
-                del self._data[frame]
-            self._changed.notify_all()
 
     def take(self, frame: int, seconds: float) -> Any | None:
         """The data of a frame, waited for at most so long; None where it did not come."""
         deadline = time.monotonic() + seconds
-        with self._changed:
-            while frame not in self._data:
-                left = deadline - time.monotonic()
-                if left <= 0.0 or not self._changed.wait(left):
-                    break
-            return self._data.get(frame)
+        while frame not in self._data:
+            left = deadline - time.monotonic()
+            try:
+                self._keep(self._arrived.get(timeout=max(left, 0.0)))
+            except queue.Empty:
+                return None
+        return self._data[frame]
 
     def before(self, frame: int) -> Any | None:
         """The newest data of an earlier frame, None where there are none."""
-        with self._changed:
-            earlier = [number for number in self._data if number < frame]
-            return self._data[max(earlier)] if earlier else None
+        self.catch_up()
+        earlier = [number for number in self._data if number < frame]
+        return self._data[max(earlier)] if earlier else None
+
+    def catch_up(self) -> None:
+        """Keep the newest of what has come in, and let go of the rest."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._keep(self._arrived.get_nowait())
+
+    def _keep(self, data: Any) -> None:
+        self._data[data.frame] = data
+        for frame in sorted(self._data)[:-KEPT]:
+            del self._data[frame]
 
 
 class CollisionLog:

@@ -179,6 +179,8 @@ class CarlaParkingSimulator:
         ego = self._snapshot.find(self._stage.ego.id)
         if ego is None:
             raise ConnectionError("the ego car has gone from the CARLA server's world")
+        if self._mount is not None:
+            self._mount.catch_up()
         front_left = self._server.carla.VehicleWheelLocation.FL_Wheel
         angle = self._stage.ego.get_wheel_steer_angle(front_left)
         self._state = self._state_of(ego, bicycle_angle(angle, self._track_share))

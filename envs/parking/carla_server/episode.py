@@ -156,25 +156,23 @@ class Episode:
     def _standing(self) -> bytes:
         """The records of all actors that do not move; they hold until actors are changed."""
         still = (actor for actor in self.actors if not actor.moves)
-        return b"".join(streams.actor_state(self._actor_state(actor)) for actor in still)
+        return b"".join(self._actor_state(actor) for actor in still)
 
     def _state(self, moment: Moment) -> bytes:
         moving = (actor for actor in self.actors if actor.moves)
-        records = self._still + b"".join(
-            streams.actor_state(self._actor_state(actor)) for actor in moving
-        )
+        records = self._still + b"".join(self._actor_state(actor) for actor in moving)
         head = streams.header(streams.WORLD_STATE, moment, ORIGIN)
         return streams.world_state(
             head, self.identity, moment.time, CONTROL_PERIOD, self._map_changed, records
         )
 
-    def _actor_state(self, actor: Actor) -> ActorState:
+    def _actor_state(self, actor: Actor) -> bytes:
         transform = self.actors.world_transform(actor)
         if not (actor.is_hero and self._world.loaded):
-            return ActorState(actor.identity, transform)
+            return streams.resting_state(actor.identity, transform)
         control = self.control_of(actor)
         motion = self._world.hero_motion(transform.rotation.yaw)
-        return ActorState(
+        state = ActorState(
             actor.identity,
             transform,
             motion.velocity,
@@ -184,3 +182,4 @@ class Episode:
             (control.hand_brake, control.reverse, control.manual_gear),
             -1 if control.reverse else 1,
         )
+        return streams.actor_state(state)

@@ -22,12 +22,13 @@ TYPES = (COLLISION, DEPTH, GNSS, IMU, RGB, SEMANTIC, WORLD_STATE)
 _LENGTH = struct.Struct("<I")
 _HEADER = struct.Struct("<QQd6f")
 _EPISODE = struct.Struct("<Qdf3iI")
-_ACTOR = struct.Struct("<IB6f3f3f3f")
+_ACTOR = struct.Struct("<IB6f3f3f3f54x")
 _VEHICLE = struct.Struct("<fffBBBifBBIB")
 _IMAGE = struct.Struct("<IIf")
 STATE_BYTES = 54
 ACTOR_BYTES = 119
 ACTIVE = 1
+_REST = (0.0,) * 9  # no velocity, no turning, no acceleration
 MAP_CHANGED = 1
 LARGEST = 1 << 28
 DEPTH_RANGE = 1000.0
@@ -81,11 +82,16 @@ def world_state(
     return head + _EPISODE.pack(episode, time, delta, 0, 0, 0, flags) + actors
 
 
+def resting_state(identity: int, transform: Transform) -> bytes:
+    """The 119 bytes of an actor that is no moving vehicle."""
+    return _ACTOR.pack(identity, ACTIVE, *transform.location, *transform.rotation, *_REST)
+
+
 def actor_state(state: ActorState) -> bytes:
     """One actor's 119 bytes."""
     (x, y, z), (pitch, yaw, roll) = state.transform
     motion = (*state.velocity, *state.angular_velocity, *state.acceleration)
-    actor = _ACTOR.pack(state.identity, ACTIVE, x, y, z, pitch, yaw, roll, *motion)
+    actor = _ACTOR.pack(state.identity, ACTIVE, x, y, z, pitch, yaw, roll, *motion)[:-STATE_BYTES]
     vehicle = _VEHICLE.pack(*state.control, *state.flags, state.gear, 0.0, 0, 0, 0, 0)
     record = actor + vehicle.ljust(STATE_BYTES, b"\0")
     if len(record) != ACTOR_BYTES:
@@ -100,7 +106,7 @@ def image(head: bytes, pixels: NDArray[np.uint8], fov: float) -> bytes:
     height, width = pixels.shape[:2]
     if not (0 < height <= 4096 and 0 < width <= 4096):
         raise ValueError(f"an image must have 1 to 4096 pixels a side, got {width} x {height}")
-    return head + _IMAGE.pack(width, height, fov) + pixels.tobytes()
+    return b"".join((head, _IMAGE.pack(width, height, fov), pixels.data))
 
 
 def bgra_of_colour(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -70,7 +70,15 @@ def test_a_buffer_keeps_few_frames():
     buffer = FrameBuffer()
     for frame in range(100):
         buffer.put(Data(frame))
+    buffer.catch_up()
     assert buffer.take(50, 0.0) is None and buffer.take(99, 0.0).frame == 99
+
+
+def test_an_image_of_another_size_is_an_error():
+    mount = mount_with([4])
+    mount.cameras = (dataclasses.replace(mount.cameras[0], width=5),)
+    with pytest.raises(ConnectionError, match=r"an image is \(2, 3, 4\), \(2, 5, 3\) was asked"):
+        mount.frames(4, SOON)
 
 
 def mount_with(frames):
