@@ -249,3 +249,12 @@ def test_an_episodes_start_decides_anew(monkeypatch: pytest.MonkeyPatch) -> None
     policy.predict(observation, episode_start=np.array([False]))
     policy.predict(observation, episode_start=np.array([True]))
     assert len(decisions) == 2
+
+
+@pytest.mark.parametrize("name", ["config.json", "statistics.json", "embodiment.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_damaged_description_is_named(saved: Path, name: str, text: str) -> None:
+    (saved / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name}|{saved.name}") as caught:
+        load_policy(saved)
+    assert "damaged" in str(caught.value)
