@@ -32,7 +32,7 @@ def test_nested_mappings_become_nested_dataclasses_and_lists_tuples():
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one():
-    with pytest.raises(ValueError, match="Part has no option 'widht'; did you mean 'width'?"):
+    with pytest.raises(ValueError, match="Part has no option 'widht'; did you mean 'width'"):
         config_from_dict(Whole, {"part": {"widht": 5}})
 
 
