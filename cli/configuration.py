@@ -54,10 +54,12 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+        overrides = [_as_override(folder, word) for word in words]
+        _refuse_unreadable(words, overrides)
         try:
             defaults = _defaults(folder, words)
             _refuse_unknown_keys(folder, words, defaults)
-            composed = compose("config", overrides=[_as_override(folder, w) for w in words])
+            composed = compose("config", overrides=overrides)
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_first_line(error)) from error
     missing = sorted(OmegaConf.missing_keys(composed))
@@ -67,6 +69,23 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
     resolved = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(resolved, dict)
     return checked(OmegaConf.to_container(defaults), resolved)  # type: ignore[arg-type]
+
+
+def _refuse_unreadable(words: list[str], overrides: list[str]) -> None:
+    """Names a word whose value is not Hydra's grammar, and says how to write it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for word, override in zip(words, overrides, strict=True):
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            key, _, value = word.partition("=")
+            raise ValueError(
+                f"{word} is not understood ({str(error).splitlines()[0]}); a value with special "
+                f'characters needs quotes of its own: "{key}={quoted(value)}"'
+            ) from error
 
 
 def _groups(folder: Path) -> set[str]:

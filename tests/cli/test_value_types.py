@@ -31,6 +31,11 @@ def test_a_value_of_another_kind_is_refused_by_its_key(command, word, message):
         configuration(command, [*needed, *out, word])
 
 
+def test_a_value_that_needs_quotes_is_told_them():
+    with pytest.raises(ValueError, match=r"baseline='policy\.width=32'\"$"):
+        configuration("sweep", ["data=D", "out=O", "baseline=policy.width=32"])
+
+
 @pytest.mark.parametrize(
     "word", ["max_steps=null", "max_steps=3", "learning_rate=1", "mirror=0.5", "mirror=null"]
 )
