@@ -25,8 +25,8 @@ def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
 
     Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
     choices of a group, values of another kind than the default's, and keys without a default that
-    were not given. Keys that a command only
-    passes on (`CALLING`) are not its to judge: the commands that get them do.
+    were not given. Keys that a command only passes on (`CALLING`) are judged by the command that
+    gets them.
     """
     import helmsight.configs
 

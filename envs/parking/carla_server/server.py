@@ -171,9 +171,11 @@ class ProtocolServer:
         """In asynchronous mode the world moves by itself; in synchronous mode never."""
         while True:
             await asyncio.sleep(CONTROL_PERIOD)
+            if self._episode.settings.synchronous:
+                continue
             async with self._ticking:
                 await self._settled()
-                # Asked for last of all: a frame that nobody asked for would be taken for the first.
+                # Asked again: a frame that nobody asked for would be taken for the first.
                 if not self._episode.settings.synchronous:
                     with contextlib.suppress(CallRefused):
                         self._advance()
