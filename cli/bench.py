@@ -219,13 +219,17 @@ def decision(values: Values, data: Path, report: Report) -> Measurements:
     """Milliseconds of a decision on all cores."""
     import torch
 
+    from helmsight.cli.trained_options import as_trained
     from helmsight.envs.parking.env import ParkingEnvironment
     from helmsight.eval.benchmarks.decision import measure_decision_ms
     from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.policies.base import load_policy
 
     torch.set_num_threads(values["threads"] or available_cores())
-    environment = ParkingEnvironment(**_environment_options(values))
+    options = _environment_options(values)
+    if values["checkpoint"]:
+        options |= as_trained(values["checkpoint"], {})
+    environment = ParkingEnvironment(**options)
     if values["checkpoint"]:
         policy = load_policy(values["checkpoint"])
     else:

@@ -122,7 +122,7 @@ def _is_new(folder: Path, key: str) -> bool:
 def _as_override(folder: Path, word: str) -> str:
     """A word for Hydra's grammar."""
     key, _, value = word.partition("=")
-    if key in LITERAL and not PLAIN.fullmatch(value) and not value.startswith(("[", "'", '"')):
+    if key in LITERAL and value != "null" and not value.startswith(("[", "'", '"')):
         return f"{key}={quoted(value)}"
     return f"++{word.lstrip('+')}" if _is_new(folder, key.lstrip("+")) else word
 

@@ -154,11 +154,14 @@ def write_whole(file: Path, content: bytes) -> None:
 def compare(
     policy: Policy, exported: OnnxModel, observations: Observations, repeats: int = 1
 ) -> Comparison:
-    """Both decide on every observation `repeats` times, in turns."""
+    """Both decide on every observation `repeats` times, in turns.
+
+    Raises ValueError where the policy itself decides NaN or infinity.
+    """
     models: tuple[Model, Model] = (TorchModel(policy), exported)
     for model in models:
         model.warm_up()
-    difference = 0.0
+    differences: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for observation in observations:
@@ -167,9 +170,12 @@ def compare(
                 started = time.perf_counter()
                 actions.append(model.decide([observation]))
                 spent.append(1000.0 * (time.perf_counter() - started))
-            difference = max(difference, float(np.abs(actions[0] - actions[1]).max()))
+            if not np.isfinite(actions[0]).all():
+                raise ValueError("the policy's own actions are not finite; it cannot be exported")
+            differences.append(float(np.abs(actions[0] - actions[1]).max()))
     torch_ms, onnx_ms = (float(np.median(spent)) for spent in times)
-    return Comparison(len(observations), difference, torch_ms, onnx_ms)
+    # Not `max`, for which NaN is no number to beat 0.
+    return Comparison(len(observations), float(np.max(differences)), torch_ms, onnx_ms)
 
 
 @contextlib.contextmanager

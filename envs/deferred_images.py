@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import operator
 from typing import Any
 
 import gymnasium
@@ -80,6 +81,16 @@ def check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         choices = ", ".join(map(repr, allowed))
         raise ValueError(f"unknown {name} {value!r}; expected one of {choices}")
+
+
+def episode_number(value: Any) -> int:
+    """The reset option `episode` as a whole number. Raises ValueError for anything else."""
+    try:
+        if not isinstance(value, bool | np.bool_):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"reset option 'episode' must be a whole number, got {value!r}")
 
 
 def float32(values: tuple[float, ...]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from helmsight.envs.deferred_images import (
     DeferredImageEnvironment,
     Observation,
     check_choice,
+    episode_number,
     float32,
 )
 from helmsight.envs.libero.embodiment import (
@@ -212,7 +213,7 @@ class LiberoEnvironment(DeferredImageEnvironment):
         if options:
             unknown = ", ".join(map(repr, options))
             raise ValueError(f"unknown reset option {unknown}; the option is 'episode'")
-        number = self._upcoming_number() if number is None else int(number)
+        number = self._upcoming_number() if number is None else episode_number(number)
         if len(self._tasks) == 1:
             task, index = self._tasks[0], number
         else:

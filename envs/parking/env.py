@@ -18,6 +18,7 @@ from helmsight.envs.deferred_images import (
     DeferredImageEnvironment,
     Observation,
     check_choice,
+    episode_number,
     float32,
 )
 from helmsight.envs.geometry import Pose
@@ -222,7 +223,7 @@ class ParkingEnvironment(DeferredImageEnvironment):
             if not isinstance(scenario, Scenario):
                 raise ValueError(f"reset option 'scenario' must be a Scenario, got {scenario!r}")
             return scenario
-        index = self._upcoming_index() if index is None else int(index)
+        index = self._upcoming_index() if index is None else episode_number(index)
         return make_scenario(self.family, self.split, index, self.approach)
 
     def _upcoming_index(self) -> int:

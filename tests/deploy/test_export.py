@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from serving import EMBODIMENT, ServerThread, ask, observation
 
 pytest.importorskip("onnx")
@@ -143,3 +144,21 @@ def test_what_is_no_exported_policy_is_named(blind, tmp_path):
 
 def test_nothing_unfinished_is_left(file):
     assert [path.name for path in file.parent.iterdir()] == ["policy.onnx"]
+
+
+def test_a_policy_that_decides_nan_is_not_exported(blind):
+    broken = tiny(sees="nothing")
+    exported = OnnxModel(with_metadata(onnx_graph(blind), blind, ORIGIN))
+    with torch.no_grad():
+        next(broken.chunk_read_out.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="own actions are not finite"):
+        compare(broken, exported, [observation(0)])
+
+
+def test_a_file_that_decides_nan_is_found_to_differ(blind):
+    broken = tiny(sees="nothing")
+    with torch.no_grad():
+        next(broken.chunk_read_out.parameters()).fill_(float("nan"))
+    exported = OnnxModel(with_metadata(onnx_graph(broken), broken, ORIGIN))
+    found = compare(blind, exported, [observation(0), observation(1)])
+    assert not found.difference <= 1.0

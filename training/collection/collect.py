@@ -22,7 +22,13 @@ from typing import Any
 from helmsight.training.collection.progress import CollectionDisplay
 from helmsight.training.collection.settings import CollectionSettings, remember
 from helmsight.training.collection.worker import AttemptResult, run_attempt, start_workers
-from helmsight.training.dataset.format import COLLECTION_LOG_PATH, INFO_PATH, Features
+from helmsight.training.dataset.format import (
+    COLLECTION_LOG_PATH,
+    INFO_PATH,
+    DatasetError,
+    Features,
+)
+from helmsight.training.dataset.metadata import load_collection_log, load_info
 from helmsight.training.dataset.writer import DatasetWriter
 
 SUMMARY_FILE = "summary.json"
@@ -120,10 +126,20 @@ class Tally:
 
 
 def read_log(settings: CollectionSettings) -> list[dict[str, Any]]:
-    """The attempts of all rounds so far, in the order in which they were committed."""
-    path = settings.out / COLLECTION_LOG_PATH
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    """The attempts of all rounds so far, in the order in which they were committed.
+
+    Raises DatasetError where the log does not count the data set's episodes: going on would record
+    some of them again.
+    """
+    log = load_collection_log(settings.out)
+    counted = [line["episode_index"] for line in log if line.get("episode_index") is not None]
+    total = load_info(settings.out)["total_episodes"]
+    if counted != list(range(total)):
+        raise DatasetError(
+            f"{settings.out / COLLECTION_LOG_PATH}: counts {len(counted)} episodes, the data set "
+            f"has {total}; without its whole log a collection cannot go on, take another out="
+        )
+    return log
 
 
 def _open_data_set(settings: CollectionSettings, fresh: bool) -> DatasetWriter:

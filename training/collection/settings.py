@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.training.collection.demonstration import Attempt, Demonstrator
 from helmsight.training.dataset.format import Features
+from helmsight.training.dataset.metadata import read_object
 
 SETTINGS_PATH = "meta/collection_settings.json"
 # They say how much and where, not what: a resumed collection may change them.
@@ -83,7 +84,7 @@ def remember(settings: CollectionSettings) -> None:
     others, and where a round is skipped.
     """
     path = settings.out / SETTINGS_PATH
-    rounds: dict[str, Any] = json.loads(path.read_text())["rounds"] if path.is_file() else {}
+    rounds: dict[str, Any] = read_object(path)["rounds"] if path.is_file() else {}
     ours = settings.recorded()
     theirs = rounds.get(str(settings.round))
     if theirs is None:

@@ -30,6 +30,14 @@ def read_json(path: Path) -> Any:
         raise DatasetError(f"{path}: not valid JSON ({error})") from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object; DatasetError names the file otherwise."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise DatasetError(f"{path}: expected an object, got {type(found).__name__}")
+    return found
+
+
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a parquet file; DatasetError names the file, and the columns that it lacks."""
     if not path.is_file():
@@ -53,7 +61,7 @@ def load_info(root: Path) -> dict[str, Any]:
     path = root / layout.INFO_PATH
     if not path.is_file():
         raise DatasetError(f"{root}: no data set here, {layout.INFO_PATH} is missing")
-    info = read_json(path)
+    info = read_object(path)
     version = info.get("codebase_version")
     if version != layout.CODEBASE_VERSION:
         raise DatasetError(
@@ -62,7 +70,33 @@ def load_info(root: Path) -> dict[str, Any]:
     missing = [name for name in _REQUIRED_INFO if name not in info]
     if missing:
         raise DatasetError(f"{path}: lacks {', '.join(missing)}")
+    _check_info(path, info)
     return info
+
+
+def _check_info(path: Path, info: dict[str, Any]) -> None:
+    for name, least in (
+        ("fps", 1),
+        ("chunks_size", 1),
+        ("total_episodes", 0),
+        ("total_frames", 0),
+    ):
+        value = info[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise DatasetError(
+                f"{path}: {name} must be a whole number of at least {least}, got {value!r}"
+            )
+    features = info["features"]
+    if not isinstance(features, dict):
+        raise DatasetError(f"{path}: features must be an object, got {features!r}")
+    for name, feature in features.items():
+        if not (isinstance(feature, dict) and {"dtype", "shape"} <= feature.keys()):
+            raise DatasetError(f"{path}: feature {name!r} needs dtype and shape, got {feature!r}")
+    for name in ("data_path", "video_path"):
+        try:
+            (info.get(name) or "").format(video_key="key", **layout.file_position(0, 1))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise DatasetError(f"{path}: {name} is no path template ({error!r})") from error
 
 
 def recorded_features(info: dict[str, Any]) -> Features:
@@ -94,13 +128,25 @@ def load_tasks(root: Path) -> list[str]:
         raise DatasetError(
             f"{path}: expected the columns task_index and the task, got {table.column_names}"
         )
-    pairs = zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True)
-    return [task for _, task in sorted(pairs)]
+    pairs = sorted(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
+    if [index for index, _ in pairs] != list(range(len(pairs))):
+        raise DatasetError(f"{path}: task_index must count from 0 to {len(pairs) - 1}, each once")
+    return [task for _, task in pairs]
 
 
 def load_statistics(root: Path) -> Statistics:
-    """`meta/stats.json` as arrays."""
-    return from_jsonable(read_json(root / layout.STATISTICS_PATH))
+    """`meta/stats.json` as arrays; DatasetError where an entry is none, or not finite."""
+    path = root / layout.STATISTICS_PATH
+    found = read_object(path)
+    try:
+        statistics = from_jsonable(found)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: not statistics by feature ({error})") from error
+    for key, entries in statistics.items():
+        for name, values in entries.items():
+            if not np.isfinite(np.asarray(values, np.float64)).all():
+                raise DatasetError(f"{path}: {name} of {key!r} holds NaN or infinity")
+    return statistics
 
 
 def load_collection_log(root: Path) -> list[dict[str, Any]]:
@@ -108,7 +154,13 @@ def load_collection_log(root: Path) -> list[dict[str, Any]]:
     path = root / layout.COLLECTION_LOG_PATH
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    log = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            log.append(json.loads(line))
+        except ValueError as error:
+            raise DatasetError(f"{path}, line {number}: not valid JSON ({error})") from error
+    return log
 
 
 def episode_files(root: Path) -> list[Path]:

@@ -40,6 +40,11 @@ class LeRobotDataset:
         self.embodiment: EmbodimentSpec | None = metadata.load_embodiment(self.root)
         self.tasks: list[str] = metadata.load_tasks(self.root)
         self.episodes = metadata.load_episode_index(self.root, self.info)
+        if self.embodiment is not None and self.embodiment.rate_hz != self.fps:
+            raise DatasetError(
+                f"{self.root / layout.INFO_PATH}: fps is {self.fps}, the robot of "
+                f"{layout.EMBODIMENT_PATH} runs at {self.embodiment.rate_hz} Hz"
+            )
         self._columns: dict[str, NDArray[Any]] = {}
 
     @cached_property
@@ -80,7 +85,18 @@ class LeRobotDataset:
     @property
     def statistics(self) -> Statistics:
         """`meta/stats.json`: per feature min, max, mean, std, count and quantiles."""
-        return metadata.load_statistics(self.root)
+        statistics = metadata.load_statistics(self.root)
+        for key, entries in statistics.items():
+            feature = self.features.get(key, {"dtype": "", "shape": ()})
+            if feature["dtype"] not in ("float32", "float64") or "mean" not in entries:
+                continue
+            found, wanted = np.size(entries["mean"]), int(np.prod(feature["shape"]))
+            if found != wanted:
+                raise DatasetError(
+                    f"{self.root / layout.STATISTICS_PATH}: {key!r} has {found} means, its feature "
+                    f"has shape {list(feature['shape'])}"
+                )
+        return statistics
 
     @property
     def episode_bounds(self) -> NDArray[np.int64]:
@@ -241,6 +257,9 @@ def _column_values(path: Path, key: str, feature: Feature, column: pa.ChunkedArr
         raise DatasetError(
             f"{path}: column {key!r} is {values.dtype}, its feature says {feature['dtype']}"
         )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values))) // max(int(np.prod(shape)), 1)
+        raise DatasetError(f"{path}: column {key!r} holds NaN or infinity in row {row}")
     return values if shape == (1,) else values.reshape(rows, *shape)
 
 

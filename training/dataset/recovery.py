@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from helmsight.training.dataset import format as layout
 from helmsight.training.dataset import metadata
 from helmsight.training.dataset.files import parquet_bytes, replace_file
+from helmsight.training.dataset.format import DatasetError
 from helmsight.training.dataset.statistics import (
     Statistics,
     aggregate_all,
@@ -93,13 +94,17 @@ def _trim_log(root: Path, total: int) -> None:
     if not path.is_file():
         return
     text = path.read_bytes()
-    kept = [line for line in text.splitlines(keepends=True) if _belongs(line, total)]
+    lines = text.splitlines(keepends=True)
+    kept = [line for number, line in enumerate(lines, 1) if _belongs(path, number, line, total)]
     if b"".join(kept) != text:
         replace_file(path, b"".join(kept))
 
 
-def _belongs(line: bytes, total: int) -> bool:
+def _belongs(path: Path, number: int, line: bytes, total: int) -> bool:
     if not line.endswith(b"\n"):
         return False
-    episode = json.loads(line).get("episode_index")
+    try:
+        episode = json.loads(line).get("episode_index")
+    except (ValueError, AttributeError) as error:
+        raise DatasetError(f"{path}, line {number}: not an attempt ({error})") from error
     return episode is None or episode < total

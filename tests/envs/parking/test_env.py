@@ -57,6 +57,12 @@ def test_the_episode_option_chooses_the_scenario(environment):
     assert environment.scenario == make_scenario("standard", "train", 3)
 
 
+@pytest.mark.parametrize("episode", [1.5, True, "a"])
+def test_an_episode_that_is_no_whole_number_is_refused(environment, episode):
+    with pytest.raises(ValueError, match="reset option 'episode' must be a whole number"):
+        environment.reset(options={"episode": episode})
+
+
 def test_the_same_episode_and_actions_give_the_same_observations_in_any_order():
     def drive(environment, index):
         environment.reset(options={"episode": index})

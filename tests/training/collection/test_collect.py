@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,3 +237,26 @@ def test_a_folder_without_a_policy_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(FileNotFoundError, match="no saved policy"):
         run(tmp_path / "data", policy=tmp_path)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_data_set_without_its_whole_log_is_not_collected_twice(reference, tmp_path):
+    root = shutil.copytree(reference[0], tmp_path / "set")
+    before = files(root)
+    path = root / "meta" / "collection.jsonl"
+    for kept in (before["log"].splitlines(keepends=True)[:1], None):
+        path.unlink()
+        if kept is not None:
+            path.write_bytes(b"".join(kept))
+        with pytest.raises(ValueError, match=r"collection\.jsonl: counts \d episodes.* has 3"):
+            run(root, episodes=5)
+    path.write_bytes(before["log"])
+    assert files(root) == before
+
+
+def test_a_damaged_line_of_the_log_is_named(reference, tmp_path):
+    root = shutil.copytree(reference[0], tmp_path / "set")
+    path = root / "meta" / "collection.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b'{"a\n', *lines[1:]]))
+    with pytest.raises(ValueError, match=r"collection\.jsonl, line 2: not an attempt"):
+        run(root, episodes=5)

@@ -176,3 +176,72 @@ def test_another_embodiment_is_refused_with_the_differences(recorded, root):
 def test_frames_outside_the_data_set_are_refused(recorded):
     with pytest.raises(IndexError, match="0 to 14"):
         LeRobotDataset(recorded).frames(FRONT, [15])
+
+
+def changed_info(root, **entries):
+    path = root / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"fps": 0}, "fps must be a whole number of at least 1, got 0"),
+        ({"fps": "x"}, "fps must be a whole number"),
+        ({"fps": FPS + 1}, f"fps is {FPS + 1}, the robot of"),
+        ({"chunks_size": 0}, "chunks_size must be"),
+        ({"total_episodes": "x"}, "total_episodes must be"),
+        ({"features": [1]}, "features must be an object"),
+        ({"features": {"action": 3}}, "feature 'action' needs dtype and shape"),
+        ({"data_path": "data/{x}.parquet"}, "data_path is no path template"),
+    ],
+)
+def test_a_wrong_entry_of_info_is_named_with_its_file(root, entries, message):
+    changed_info(root, **entries)
+    with pytest.raises(DatasetError, match=rf"info\.json: {message}"):
+        LeRobotDataset(root)
+
+
+def test_info_that_is_no_object_is_named(root):
+    (root / "meta" / "info.json").write_text("[]")
+    with pytest.raises(DatasetError, match=r"info\.json: expected an object, got list"):
+        LeRobotDataset(root)
+
+
+def test_numbers_that_are_not_finite_are_named_by_file_column_and_row(root):
+    path = sorted((root / "data").glob("*/*.parquet"))[1]
+    table = pq.read_table(path)
+    place = table.column_names.index("observation.state")
+    rows = np.array(table["observation.state"].to_pylist(), np.float32)
+    rows[2, 0] = np.nan
+    values = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+    table = table.set_column(place, table.schema.field(place), values)
+    pq.write_table(table, path)
+    with pytest.raises(DatasetError, match=rf"{path.name}: column 'observation.state' .* in row 2"):
+        LeRobotDataset(root).columns("observation.state")
+
+
+def test_statistics_that_do_not_fit_are_named(root):
+    path = root / "meta" / "stats.json"
+    whole = json.loads(path.read_text())
+    for text, message in (
+        ("[]", "expected an object"),
+        (json.dumps(whole | {"action": {"mean": [0.0]}}), "'action' has 1 means"),
+        (
+            json.dumps(whole | {"action": {"mean": [float("nan")] * 3}}),
+            "mean of 'action' holds NaN",
+        ),
+    ):
+        path.write_text(text)
+        with pytest.raises(DatasetError, match=rf"stats\.json: {message}"):
+            _ = LeRobotDataset(root).statistics
+
+
+def test_tasks_that_are_not_counted_from_0_are_refused(root):
+    path = root / "meta" / "tasks.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("task_index")
+    moved = pa.array([index + 5 for index in table["task_index"].to_pylist()])
+    pq.write_table(table.set_column(place, "task_index", moved), path)
+    with pytest.raises(DatasetError, match=r"tasks\.parquet: task_index must count from 0"):
+        LeRobotDataset(root)
