@@ -35,6 +35,11 @@ def run(words: list[str]) -> int:
     from helmsight.eval.explain.settings import ExplainSettings
     from helmsight.policies.device import usable_device
 
+    if values["checkpoint"].endswith(".onnx"):
+        raise ValueError(
+            f"{values['checkpoint']} is an exported policy, which has no gradients to be "
+            "explained by; give the policy that it was exported from"
+        )
     usable_device(values["device"])
     out = output_folder(values["out"], EXPLANATION)
     data = None if values["data"] is None else recorded_data(values)

@@ -35,7 +35,10 @@ def read_api_key(file: str | None) -> str | None:
     """
     if file is None:
         return os.environ.get(KEY_VARIABLE) or None
-    key = Path(file).read_text(encoding="utf-8").strip()
+    try:
+        key = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"api_key_file={file} cannot be read: {error}") from error
     if not key:
         raise ValueError(f"api_key_file={file} is empty")
     return key

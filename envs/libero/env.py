@@ -106,6 +106,10 @@ class LiberoEnvironment(DeferredImageEnvironment):
         check_choice("split", split, SPLITS)
         check_choice("render", render, QUALITIES)
         check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        if arm_noise < 0.0 or (arm_noise > 0.0 and protocol == "official"):
+            raise ValueError(
+                f"arm_noise must be 0 or more, and 0 with protocol='official', got {arm_noise}"
+            )
         self.suite, self.protocol, self.split = suite, protocol, split
         self.quality, self.instruction = render, instruction
         self.blank_cameras, self.arm_noise = blank_cameras, arm_noise

@@ -81,6 +81,11 @@ def test_an_empty_key_file_is_refused(tmp_path):
         read_api_key(str(tmp_path / "key"))
 
 
+def test_a_key_file_that_is_not_there_is_named_by_its_option(tmp_path):
+    with pytest.raises(ValueError, match=r"api_key_file=.*key cannot be read"):
+        read_api_key(str(tmp_path / "key"))
+
+
 def test_without_a_key_there_is_none(monkeypatch):
     monkeypatch.delenv("HELMSIGHT_API_KEY", raising=False)
     assert read_api_key(None) is None

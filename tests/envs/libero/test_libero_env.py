@@ -139,6 +139,13 @@ def test_an_episode_that_there_is_not_is_refused(environment, episode):
 
 
 @NEEDS_SCENES
+@pytest.mark.parametrize(("noise", "protocol"), [(-1.0, "fresh"), (0.1, "official")])
+def test_arm_noise_that_cannot_be_is_refused(noise, protocol):
+    with pytest.raises(ValueError, match="arm_noise must be 0 or more"):
+        LiberoEnvironment(arm_noise=noise, protocol=protocol)
+
+
+@NEEDS_SCENES
 def test_an_action_out_of_range_is_named(environment):
     environment.restart(options={"episode": 0})
     with pytest.raises(ValueError, match=r"'rotation_y' must be in \[-1, 1\], got 1.5"):
