@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from numbers import Real
 from typing import Any
+
+from helmsight.policies.plain_config import fits
 
 # Keys whose default is null, which tells no kind.
 WHOLE_OR_NULL = (
@@ -40,8 +41,8 @@ def _checked(path: str, default: Any, value: Any) -> Any:
     key = path.rpartition(".")[2]
     if path in PATHS and default is not None:
         return _as_path(path, value)
-    for kind, fits in _kinds(path, key, default):
-        if not fits(value):
+    for kind, is_one in _kinds(path, key, default):
+        if not is_one(value):
             raise ValueError(f"{path} must be {kind}, got {value!r}")
     return value
 
@@ -58,34 +59,27 @@ def _kinds(path: str, key: str, default: Any) -> Iterator[tuple[str, Any]]:
         kind = f"a whole number or a list of them{optional}"
         yield kind, lambda v: _whole_or_list(v) or (v is None and default is None)
     elif default is None and key in WHOLE_OR_NULL:
-        yield "a whole number or null", lambda v: v is None or _is_whole(v)
+        yield "a whole number or null", lambda v: fits(v, int | None)
     elif default is None and key in NUMBER_OR_NULL:
-        yield "a number or null", lambda v: v is None or _is_number(v)
+        yield "a number or null", lambda v: fits(v, float | None)
     elif isinstance(default, list):
         yield "a list", lambda v: isinstance(v, list)
     elif isinstance(default, bool):
-        yield "true or false", lambda v: isinstance(v, bool)
-    elif _is_whole(default) and not key.endswith("seconds"):
-        yield "a whole number", _is_whole
-    elif _is_number(default) or path.startswith(("families.", "approaches.")):
-        yield "a number", _is_number
+        yield "true or false", lambda v: fits(v, bool)
+    elif fits(default, int) and not key.endswith("seconds"):
+        yield "a whole number", lambda v: fits(v, int)
+    elif fits(default, float) or path.startswith(("families.", "approaches.")):
+        yield "a number", lambda v: fits(v, float)
 
 
 def _as_path(key: str, value: Any) -> str:
-    if _is_number(value):
+    if fits(value, float):
         return str(value)
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} must name a file or a folder, got {value!r}")
     return value
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _whole_or_list(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, list) and all(map(_is_whole, value)))
+    values = value if isinstance(value, list) else [value]
+    return all(fits(entry, int) for entry in values)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from helmsight.policies.device import usable_device
 from helmsight.training.augmentation import AugmentationSettings
 from helmsight.training.schedule import Budget, LearningRateSchedule
 
@@ -71,8 +72,8 @@ class TrainingSettings:
             raise ValueError(f"precision must be auto, no or bf16, got {self.precision!r}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device=cuda, but torch finds no GPU here; device=auto takes one")
+        if self.device == "cuda":
+            usable_device(self.device)
         if len({folder.absolute() for folder in self.data}) < len(self.data):
             raise ValueError(f"a data set comes twice: {', '.join(map(str, self.data))}")
 

@@ -77,18 +77,19 @@ class CameraMount:
             image = self._image(index, frame, seconds)
             kind, camera = divmod(index, len(self.cameras))
             if kind == 0:
-                _convert(image, colour[camera])
+                colour[camera] = colour_of(image)
             else:
                 assert depth is not None
                 depth[camera] = depth_of(image)
         return CameraFrames(colour, depth)
 
     def _image(self, index: int, frame: int, seconds: float) -> NDArray[np.uint8]:
-        """BGRA [H, W, 4]."""
+        """BGRA [H, W, 4]. Raises ConnectionError for an image of another size than asked for."""
+        camera = self.cameras[index % len(self.cameras)]
         image = self._buffers[index].take(frame, seconds)
         if image is None:
             self.missed += 1
-            name = self.cameras[index % len(self.cameras)].name
+            name = camera.name
             image = self._buffers[index].before(frame)
             if image is None:
                 raise ConnectionError(
@@ -101,14 +102,11 @@ class CameraMount:
                 stacklevel=2,
             )
         pixels = np.frombuffer(image.raw_data, np.uint8)
-        return pixels.reshape(image.height, image.width, 4)  # [H * W * 4] -> [H, W, 4]
-
-
-def _convert(pixels: NDArray[np.uint8], colour: NDArray[np.uint8]) -> None:
-    """BGRA [H, W, 4] into RGB [H, W, 3]. Raises ConnectionError for an image of another size."""
-    if pixels.shape[:2] != colour.shape[:2]:
-        raise ConnectionError(f"an image is {pixels.shape}, {colour.shape} was asked for")
-    cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB, dst=colour)
+        pixels = pixels.reshape(image.height, image.width, 4)  # [H * W * 4] -> [H, W, 4]
+        wanted = (camera.height, camera.width, 3)
+        if pixels.shape[:2] != wanted[:2]:
+            raise ConnectionError(f"an image is {pixels.shape}, {wanted} was asked for")
+        return pixels
 
 
 def colour_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

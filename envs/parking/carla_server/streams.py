@@ -22,13 +22,13 @@ TYPES = (COLLISION, DEPTH, GNSS, IMU, RGB, SEMANTIC, WORLD_STATE)
 _LENGTH = struct.Struct("<I")
 _HEADER = struct.Struct("<QQd6f")
 _EPISODE = struct.Struct("<Qdf3iI")
-_ACTOR = struct.Struct("<IB6f3f3f3f54x")
+_ACTOR = struct.Struct("<IB6f3f3f3f")
+_RESTING = struct.Struct("<IB6f36x54x")  # no motion, no vehicle
 _VEHICLE = struct.Struct("<fffBBBifBBIB")
 _IMAGE = struct.Struct("<IIf")
 STATE_BYTES = 54
 ACTOR_BYTES = 119
 ACTIVE = 1
-_REST = (0.0,) * 9  # no velocity, no turning, no acceleration
 MAP_CHANGED = 1
 LARGEST = 1 << 28
 DEPTH_RANGE = 1000.0
@@ -84,14 +84,14 @@ def world_state(
 
 def resting_state(identity: int, transform: Transform) -> bytes:
     """The 119 bytes of an actor that is no moving vehicle."""
-    return _ACTOR.pack(identity, ACTIVE, *transform.location, *transform.rotation, *_REST)
+    return _RESTING.pack(identity, ACTIVE, *transform.location, *transform.rotation)
 
 
 def actor_state(state: ActorState) -> bytes:
     """One actor's 119 bytes."""
     (x, y, z), (pitch, yaw, roll) = state.transform
     motion = (*state.velocity, *state.angular_velocity, *state.acceleration)
-    actor = _ACTOR.pack(state.identity, ACTIVE, x, y, z, pitch, yaw, roll, *motion)[:-STATE_BYTES]
+    actor = _ACTOR.pack(state.identity, ACTIVE, x, y, z, pitch, yaw, roll, *motion)
     vehicle = _VEHICLE.pack(*state.control, *state.flags, state.gear, 0.0, 0, 0, 0, 0)
     record = actor + vehicle.ljust(STATE_BYTES, b"\0")
     if len(record) != ACTOR_BYTES:

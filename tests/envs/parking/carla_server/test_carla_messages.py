@@ -138,3 +138,8 @@ def test_semantic_tags_tell_sky_road_and_cars():
     assert tags[0, 0] == SKY
     assert tags[camera.height // 2 + 2, middle] == CAR
     assert tags[down, middle] == ROAD
+
+
+def test_a_resting_actor_s_record_is_that_of_one_without_motion():
+    place = Transform.read([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    assert streams.resting_state(3, place) == streams.actor_state(ActorState(3, place))
