@@ -181,7 +181,7 @@ def figure(summary: SweepSummary) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {y:.0f}" '
         'font-family="system-ui, sans-serif" font-size="13" fill="#1f2933">'
         f'<rect width="100%" height="100%" fill="#ffffff"/>'
-        f'<text x="12" y="20">TSR over {escape(summary.baseline)}, percent points, paired by '
+        f'<text x="12" y="20">{summary.rates[0]} over {escape(summary.baseline)}, percent points, '
         f"paired by episode, 95 % intervals</text>{''.join(parts)}</svg>\n"
     )
 

@@ -81,5 +81,6 @@ def test_an_arm_s_variants_are_compared_by_its_own_success(tmp_path):
     result = summary.results["cluttered-test"][VARIANT]
     assert result.difference["SR"].value == pytest.approx(50.0)
     assert result.decision_ms.value == pytest.approx(5.0)
-    assert "SR over attention=none" in figure(summary)
+    assert ">SR over attention=none" in figure(summary)
+    assert "points, paired by episode, 95 % intervals" in figure(summary)
     assert summary.table().splitlines()[0].endswith("| SR, % | over baseline | decision, ms |")
