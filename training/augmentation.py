@@ -1,10 +1,10 @@
 """Augmentation of camera images and target poses, drawn from (seed, step) alone.
 
 Cameras of one car stand in the same light and mostly share a setting, so the draw of a sample is
-common to its cameras, with a small variation each. An image goes through one colour matrix (white
-balance and saturation), one look-up table (haze, exposure, tone curve), then uneven light (pools
-and shadows), stains (coloured noise coarser than a pixel, as textures are), blur, noise and dirt on
-the lens. A matrix and one table for all channels take two thirds of the time of a table a
+common to its cameras, with a small variation each. An image goes through one colour matrix (hue,
+white balance and saturation), one look-up table (haze, exposure, tone curve), then uneven light
+(pools and shadows), stains (coloured noise coarser than a pixel, as textures are), blur, noise and
+dirt on the lens. A matrix and one table for all channels take two thirds of the time of a table a
 channel.
 """
 
@@ -47,6 +47,8 @@ class AugmentationSettings:
     gamma: float = 0.3
     white_balance: float = 0.2  # a channel
     saturation: float = 0.4
+    hue: float = 0.0  # degrees by which all colours are turned; for tasks that name no colour
+    hue_probability: float = 0.3  # of a sample, all cameras alike
     haze: float = 0.35  # largest share of the scene's light replaced by the haze
     haze_probability: float = 0.25
     uneven_light: float = 0.5  # logarithm of the light at points of a coarse grid
@@ -199,6 +201,11 @@ class _Light:
         self._draws = (common + settings.camera_variation * own).astype(np.float32)
         hazy = generator.random((samples, 1)) < settings.scaled("haze_probability")
         self._haze = np.where(hazy, settings.scaled("haze"), 0.0).astype(np.float32)
+        self._turns: NDArray[np.float32] | None = None
+        if settings.hue > 0.0:  # drawn only where asked for, so that other runs stay as they are
+            turned = generator.random(samples) < settings.scaled("hue_probability")
+            angle = settings.scaled("hue") * generator.uniform(-1.0, 1.0, samples)
+            self._turns = _hue_turns(np.deg2rad(np.where(turned, angle, 0.0)))
         self._settings = settings
 
     def matrices(self, camera: int) -> NDArray[np.float32]:
@@ -207,6 +214,8 @@ class _Light:
         saturation = 1.0 + settings.scaled("saturation") * self._draws[:, camera, 5, None, None]
         gain = np.exp(settings.scaled("white_balance") * self._draws[:, camera, None, 6:])
         matrices = (1.0 - saturation) * _LUMA + saturation * np.eye(3, dtype=np.float32)
+        if self._turns is not None:
+            matrices = matrices @ self._turns
         return (matrices * gain).astype(np.float32)
 
     def tables(self, camera: int) -> NDArray[np.uint8]:
@@ -223,6 +232,13 @@ class _Light:
         light = np.exp(exponent * (np.log(np.maximum(light, 1e-4)) + gain))
         light = 0.5 + (light - 0.5) * np.exp(settings.scaled("contrast") * contrast)
         return (np.clip(light, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _hue_turns(angles: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rotations [B, 3, 3] of colours about the axis of greys, by angles [B] in radians."""
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None] / np.sqrt(3.0)
+    across = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    return (cos * np.eye(3) + (1.0 - cos) / 3.0 + sin * across).astype(np.float32)
 
 
 def _light_unevenly(image: NDArray[np.uint8], reach: float, generator: np.random.Generator) -> None:

@@ -83,7 +83,7 @@ class DepthWeightedSampling(nn.Module):
     For every cell and height the point (x, y, z) is projected into the camera that sees it nearest
     to its centre. There the features are sampled bilinearly and multiplied by the probability of
     the point's own depth, which is kept as one more channel: at z = 0 it says "free ground seen
-    here", above it "a surface stands here".
+    here", above it "a surface stands here". `stride`: pixels a side of a feature.
     """
 
     order: Tensor
@@ -94,48 +94,102 @@ class DepthWeightedSampling(nn.Module):
         feature_channels: int,
         bins: DepthBins,
         grid: Grid,
+        stride: int = STRIDE,
         heights: Sequence[float] = (0.0, 0.6),
     ) -> None:
         super().__init__()
-        self.grid, self.heights, self.camera_count = grid, tuple(heights), len(cameras)
+        self.grid, self.heights = grid, tuple(heights)
         self.out_channels = len(self.heights) * (feature_channels + 1)
         cells = grid.centers()
         points = np.concatenate(
             [np.column_stack([cells, np.full(len(cells), height)]) for height in heights]
         )
         best, coordinates = _best_views(cameras, points, bins)
-        # Where no camera looks, the column behind the last one is read: a zero.
+        # Where no camera looks, the row behind the last one is read: a zero.
         order = np.full(len(points), int((best >= 0).sum()))
+        self.samplers = nn.ModuleList()
         offset = 0
-        for camera in range(len(cameras)):
-            chosen = np.flatnonzero(best == camera)
+        for index, camera in enumerate(cameras):
+            chosen = np.flatnonzero(best == index)
             order[chosen] = offset + np.arange(len(chosen))
             offset += len(chosen)
-            self.register_buffer(
-                f"coordinates_{camera}",
-                torch.tensor(coordinates[chosen], dtype=torch.float32),
-                persistent=False,
-            )
+            places = torch.tensor(coordinates[chosen], dtype=torch.float32)  # [P, 3]: u, v, depth
+            self.register_buffer(f"places_{index}", places, persistent=False)
+            size = (camera.height // stride, camera.width // stride)
+            self.samplers.append(bilinear_sampler(places[:, :2], *size))
         self.register_buffer("order", torch.tensor(order), persistent=False)
 
     def forward(self, features: Tensor, depth: Tensor) -> Tensor:
         batch = features.shape[0]
         sampled = []
-        for camera in range(self.camera_count):
-            place: Tensor = getattr(self, f"coordinates_{camera}")  # [P, 3]: u, v, depth
-            flat = place[None, :, None, :2].expand(batch, -1, -1, -1)  # [B, P, 1, 2]
-            solid = place[None, :, None, None, :].expand(batch, -1, -1, -1, -1)  # [B, P, 1, 1, 3]
-            seen = functional.grid_sample(features[:, camera], flat, align_corners=False)
+        for camera, sampler in enumerate(self.samplers):
+            seen = sampler(features[:, camera])  # [B, P, F]
+            places: Tensor = getattr(self, f"places_{camera}")
+            solid = places[None, :, None, None, :].expand(batch, -1, -1, -1, -1)  # [B, P, 1, 1, 3]
             chance = functional.grid_sample(
                 depth[:, camera, None], solid, align_corners=False
             )  # [B, 1, P, 1, 1]
-            chance = chance[..., 0]  # [B, 1, P, 1]
-            sampled.append(torch.cat([seen * chance, chance], dim=1))  # [B, F + 1, P, 1]
-        nothing = sampled[0].new_zeros(batch, sampled[0].shape[1], 1, 1)
-        columns = torch.cat([*sampled, nothing], dim=2)[..., 0]  # [B, F + 1, sum P + 1]
-        cells = columns.index_select(2, self.order)  # [B, F + 1, heights * G * G]
+            chance = chance[:, 0, :, :, 0]  # [B, P, 1]
+            sampled.append(torch.cat([seen * chance, chance], dim=2))  # [B, P, F + 1]
+        nothing = sampled[0].new_zeros(batch, 1, sampled[0].shape[2])
+        rows = torch.cat([*sampled, nothing], dim=1)  # [B, sum P + 1, F + 1]
+        size, heights = self.grid.size, len(self.heights)
+        cells = rows.index_select(1, self.order).unflatten(1, (heights, size, size))
+        # [B, heights, G, G, F + 1] -> [B, (F + 1) * heights, G, G], channels-last in memory.
         # Channels: each feature at all heights, then the chance at all heights.
-        return cells.reshape(batch, self.out_channels, self.grid.size, self.grid.size)
+        return cells.permute(0, 2, 3, 4, 1).flatten(3).permute(0, 3, 1, 2)
+
+
+# Pixels of a feature map up to which a product with all of them is faster than gathering four.
+_PRODUCT_PIXELS = 512
+
+
+def bilinear_sampler(places: Tensor, height: int, width: int) -> nn.Module:
+    """Module from features [B, F, height, width] to those at places [P, 2] of (u, v) in [-1, 1].
+
+    It gives [B, P, F]; as in `grid_sample` without aligned corners, outside there are zeros.
+    """
+    if height * width > _PRODUCT_PIXELS:
+        return GatheredSampling(places)
+    return ProductSampling(places, height, width)
+
+
+class ProductSampling(nn.Module):
+    """Bilinear sampling as a matrix product, four numbers a row and else zeros.
+
+    The places never change; on a CPU that takes half of the time of gathering, forwards and
+    backwards, as long as the images are small.
+    """
+
+    weights: Tensor
+
+    def __init__(self, places: Tensor, height: int, width: int) -> None:
+        super().__init__()
+        u = ((places[:, 0] + 1.0) * width - 1.0) / 2.0
+        v = ((places[:, 1] + 1.0) * height - 1.0) / 2.0
+        across = (1.0 - (u[:, None] - torch.arange(width)).abs()).clamp(min=0.0)  # [P, w]
+        down = (1.0 - (v[:, None] - torch.arange(height)).abs()).clamp(min=0.0)  # [P, h]
+        weights = (down[:, :, None] * across[:, None, :]).flatten(1)  # [P, h * w]
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # [B, F, h, w] -> [B, h * w, F]; free where the memory is channels-last
+        return self.weights @ features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class GatheredSampling(nn.Module):
+    """Bilinear sampling that gathers each place's four pixels."""
+
+    places: Tensor
+
+    def __init__(self, places: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("places", places, persistent=False)  # [P, 2]
+
+    def forward(self, features: Tensor) -> Tensor:
+        flat = self.places[None, :, None].expand(len(features), -1, -1, -1)  # [B, P, 1, 2]
+        seen = functional.grid_sample(features, flat, align_corners=False)  # [B, F, P, 1]
+        return seen[..., 0].transpose(1, 2)
 
 
 def _best_views(

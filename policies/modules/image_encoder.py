@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 PATCH = 4
 STRIDE = 8
+FINE_STRIDE = 4
 
 
 class ResidualBlock(nn.Module):

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.modules.birds_eye import DepthWeightedSampling, Grid, LiftSplat
-from helmsight.policies.modules.image_encoder import ImageEncoder, PyramidEncoder, ResidualBlock
+from helmsight.policies.modules.image_encoder import (
+    FINE_STRIDE,
+    ImageEncoder,
+    PyramidEncoder,
+    ResidualBlock,
+)
 from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
@@ -83,10 +88,12 @@ class FineSurroundView(nn.Module):
         self.depth_head = nn.Conv2d(lifted, config.depth.count, 1)
         self.feature_head = nn.Conv2d(lifted, lifted, 1)
         places = Grid(2 * size, config.grid.extent)
-        self.to_grid = DepthWeightedSampling(embodiment.cameras, lifted, config.depth, places)
+        self.to_grid = DepthWeightedSampling(
+            embodiment.cameras, lifted, config.depth, places, FINE_STRIDE
+        )
         channels = self.to_grid.out_channels  # as many as `LabelView` has
         self.merge = nn.Sequential(
-            nn.Conv2d(4 * channels, channels, 1), nn.ReLU(), ResidualBlock(channels)
+            nn.Conv2d(channels, channels, 2, stride=2), nn.ReLU(), ResidualBlock(channels)
         )
         self.fold = SEMANTIC_SIZE // size
         self.semantic_head = nn.Sequential(
@@ -105,8 +112,7 @@ class FineSurroundView(nn.Module):
         depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))
         lifted = self.feature_head(features).unflatten(0, (batch, cameras))
         places = self.to_grid(lifted, depth_logits.softmax(dim=2))  # [B, G_c, 2 G, 2 G]
-        folded = functional.pixel_unshuffle(places, 2)  # [B, 4 G_c, G, G]
-        cells = self.merge(folded.contiguous(memory_format=torch.channels_last))  # [B, G_c, G, G]
+        cells = self.merge(places)  # [B, G_c, G, G]
         marked = torch.cat([cells, self.birds_eye.target_channels(target)], dim=1)
         semantics = functional.pixel_shuffle(self.semantic_head(marked), self.fold)
         tokens, grid = self.birds_eye(torch.relu(cells), target, state_tokens)

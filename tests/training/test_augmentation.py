@@ -126,6 +126,29 @@ def test_saturation_leaves_grey_alone() -> None:
     assert torch.equal(only(saturation=0.8)(grey(120), 1)[FRONT], grey(120)[FRONT])
 
 
+def test_hue_leaves_grey_alone() -> None:
+    turned = only(hue=180.0, hue_probability=1.0)(grey(120), 1)
+    assert torch.equal(turned[FRONT], grey(120)[FRONT])
+
+
+def test_hue_turns_colours_of_all_cameras_alike_and_keeps_their_mean() -> None:
+    red = {key: torch.full((64, 24, 24, 3), 100, dtype=torch.uint8) for key in (FRONT, REAR)}
+    for images in red.values():
+        images[..., 0] = 160
+    turned = only(hue=180.0, hue_probability=1.0)(red, 1)
+    assert torch.equal(turned[FRONT], turned[REAR])
+    colours = turned[FRONT][:, 0, 0].float()  # [64, 3]
+    torch.testing.assert_close(colours.mean(dim=1), torch.full((64,), 120.0), rtol=0.0, atol=1.0)
+    assert set(colours.argmax(dim=1).tolist()) == {0, 1, 2}
+
+
+def test_hue_turns_the_share_of_samples_asked_for() -> None:
+    batch = make_batch(samples=400, side=8)
+    turned = only(hue=180.0, hue_probability=0.25)(batch, 1)
+    changed = (turned[FRONT] != batch[FRONT]).flatten(1).any(dim=1).float().mean().item()
+    assert changed == pytest.approx(0.25, abs=0.07)
+
+
 def test_blur_smooths_and_keeps_the_mean() -> None:
     batch = make_batch(side=64)
     result = only(blur=3.0, blur_probability=1.0)(batch, 1)[FRONT].double()

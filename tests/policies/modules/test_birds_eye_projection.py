@@ -14,8 +14,11 @@ from helmsight.envs.spec import CameraSpec
 from helmsight.policies.modules.birds_eye import (
     DepthBins,
     DepthWeightedSampling,
+    GatheredSampling,
     Grid,
     LiftSplat,
+    ProductSampling,
+    bilinear_sampler,
     project,
 )
 from helmsight.policies.modules.image_encoder import STRIDE
@@ -143,6 +146,30 @@ def test_sampling_puts_a_painted_point_into_its_cell_and_nowhere_else(
     torch.testing.assert_close(found[:, 0, cell], expected, rtol=1e-4, atol=1e-4)
     found[:, 0, cell] = 0.0
     assert found.abs().max().item() < 1e-4
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    count=st.integers(0, 9),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_product_samples_what_gathering_does_inside_and_outside_of_the_image(
+    seed: int, height: int, width: int, count: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    places = 2.6 * torch.rand(count, 2, generator=generator) - 1.3
+    features = torch.randn(3, 5, height, width, generator=generator)
+    product = ProductSampling(places, height, width)(features)
+    assert product.shape == (3, count, 5)
+    torch.testing.assert_close(product, GatheredSampling(places)(features), rtol=1e-4, atol=1e-4)
+
+
+def test_large_images_are_gathered_from_and_small_ones_multiplied() -> None:
+    places = torch.zeros(4, 2)
+    assert isinstance(bilinear_sampler(places, 16, 16), ProductSampling)
+    assert isinstance(bilinear_sampler(places, 32, 32), GatheredSampling)
 
 
 def test_sampling_reads_surfaces_above_the_ground_into_their_own_channels(
