@@ -72,8 +72,9 @@ def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
     ):
         raise ValueError(f"seeds must be different whole numbers, at least one; got {seeds}")
     common = list(override_words({"data": values["data"], **values["train"]}))
+    names = _folder_names(variants)
     for seed, variant in itertools.product(seeds, variants):
-        folder = out / _folder_name(variant) / f"seed-{seed}"
+        folder = out / names[variant] / f"seed-{seed}"
         own = [*variant.split(), f"seed={seed}"]
         taken = {word.split("=")[0] for word in own}
         kept = [word for word in common if word.split("=")[0] not in taken]
@@ -105,14 +106,25 @@ def expand(line: str) -> list[str]:
     return [" ".join(words) for words in itertools.product(*choices)]
 
 
-def _folder_name(variant: str) -> str:
-    """A variant's words without the groups of their keys, as a name that needs no quotes anywhere.
+def _folder_names(variants: list[str]) -> dict[str, str]:
+    """A folder's name for each variant: its words without the groups of their keys.
 
-    `attention=none policy.attention.detached=true` lies in `attention-none_detached-true`.
+    `attention=none policy.attention.detached=true` lies in `attention-none_detached-true`. Variants
+    that the shorter names do not tell apart have their keys in full.
     """
+    short = {variant: _folder_name(variant, groups=False) for variant in variants}
+    shared = {name for name in short.values() if list(short.values()).count(name) > 1}
+    return {
+        variant: _folder_name(variant, groups=True) if name in shared else name
+        for variant, name in short.items()
+    }
+
+
+def _folder_name(variant: str, groups: bool) -> str:
+    """A variant's words as a name that needs no quotes anywhere."""
     words = (word.partition("=") for word in variant.split())
-    shortened = [f"{key.rpartition('.')[2]}-{value}" for key, _, value in words]
-    return re.sub(r"[^\w.-]", "-", "_".join(shortened), flags=re.ASCII)
+    named = [f"{key if groups else key.rpartition('.')[2]}-{value}" for key, _, value in words]
+    return re.sub(r"[^\w.-]", "-", "_".join(named), flags=re.ASCII)
 
 
 def evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

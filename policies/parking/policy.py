@@ -5,11 +5,10 @@ view (cameras or label) -> control-aided attention -> heads, with the state besi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
@@ -21,7 +20,6 @@ from helmsight.policies.modules.action_heads import (
     GridSummary,
     ParallelDecoder,
 )
-from helmsight.policies.modules.birds_eye import grid_in_camera
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
     ControlAidedAttentionConfig,
@@ -38,6 +36,14 @@ from helmsight.policies.parking.config import (
     WAYPOINT_OFFSETS,
     ParkingPolicyConfig,
 )
+from helmsight.policies.parking.diagnostics import (
+    Decision,
+    Shown,
+    decision_of,
+    shown_attention,
+    shown_map,
+    shown_waypoints,
+)
 from helmsight.policies.parking.labels import ParkingLabels, make_labels, mean_over_steps
 from helmsight.policies.parking.losses import (
     OBSTACLE,
@@ -47,6 +53,7 @@ from helmsight.policies.parking.losses import (
     grid_loss,
     semantic_loss,
 )
+from helmsight.policies.parking.teaching import take_weights
 from helmsight.policies.parking.view import FineSurroundView, LabelView, Seen, SurroundView
 
 # The predicted waypoint that says how far the car means to go within the guard's horizon (1.1 s).
@@ -133,8 +140,7 @@ class ParkingPolicy(Policy):
             body = (config.body_front, config.body_rear, config.body_width)
             self.guard = CourseGuard(config.guard, *body, config.grid.extent)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
-        self._last: dict[str, Tensor] = {}
-        self._last_seen: Seen
+        self._last: Decision | None = None
 
     def learn_from(self, teacher: ParkingPolicy) -> None:
         """Start with a privileged policy's weights, and learn to see what it is shown.
@@ -143,23 +149,7 @@ class ParkingPolicy(Policy):
         teacher ended; a loss draws the grid that the cameras give to the one that the teacher
         makes of the label. Raises ValueError for a teacher that is none, or of another shape.
         """
-        cameras = isinstance(self.view, SurroundView | FineSurroundView)
-        if not cameras or not isinstance(teacher.view, LabelView):
-            raise ValueError(
-                "a teacher must see the label (policy=privileged) and its pupil cameras "
-                f"(policy=parking); these see {teacher.config.sees} and {self.config.sees}"
-            )
-        own, weights = self.state_dict(), teacher.state_dict()
-        not_taken = ["semantic_head.", "view."]
-        if teacher.config.attention != self.config.attention:
-            not_taken.append("attention.")  # another signal's: the pupil's own starts anew
-        for name, value in own.items():
-            behind_the_eyes = name.startswith("view.birds_eye.")
-            if name.startswith(tuple(not_taken)) and not behind_the_eyes:
-                continue
-            if name not in weights or weights[name].shape != value.shape:
-                raise ValueError(f"the teacher's shape differs: {name} is missing or of other size")
-            value.copy_(weights[name])
+        take_weights(self, teacher)
         self._teacher = [teacher.requires_grad_(False).eval()]
 
     # What it wants to be fed
@@ -359,7 +349,8 @@ class ParkingPolicy(Policy):
         tokens, context, seen = self._tokens(observation)
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
-        self._remember(gated, decoded, seen)
+        attention = gated.attention if self.attention_signal != "none" else None
+        self._last = decision_of(decoded.waypoints, attention, seen)
         chunk = self._chunk(observation["observation.state"], gated, context, decoded)
         if self.guard is None or seen is None:
             return chunk
@@ -391,7 +382,7 @@ class ParkingPolicy(Policy):
         """The chunk [B, K, A] where its way is free; elsewhere what the guard does, K times."""
         state = observation["observation.state"]
         if self.sees_cameras:
-            occupied = self._semantics(seen).softmax(dim=1)[:, OBSTACLE]
+            occupied = self._class_probabilities(seen)[:, OBSTACLE]
         else:
             occupied = (observation["observation.birds_eye"] == OBSTACLE).to(chunk.dtype)
         situation = Situation(
@@ -407,48 +398,27 @@ class ParkingPolicy(Policy):
 
     @torch.no_grad()
     def predict_semantics(self, observation: dict[str, Tensor]) -> Tensor:
-        """Class probabilities [B, 3, 64, 64] of the bird's eye, for a policy that sees cameras.
-
-        The class weights of the loss are divided out: they make rare classes likelier than seen.
-        """
+        """Class probabilities [B, 3, 64, 64] of the bird's eye, for a policy that sees cameras."""
         _, _, seen = self._tokens(observation)
         assert seen is not None
+        return self._class_probabilities(seen)
+
+    def _class_probabilities(self, seen: Seen) -> Tensor:
+        """[B, 3, 64, 64], with the class weights of the loss divided out.
+
+        They make rare classes likelier than seen. What `small_things` adds depends on the label
+        and stays in: where something small may stand, it is seen rather than missed.
+        """
         logits = self._semantics(seen)
         weights = logits.new_tensor(SEMANTIC_WEIGHTS).log()
         return (logits - weights.view(1, -1, 1, 1)).softmax(dim=1)
 
-    def _remember(self, gated: Gated, decoded: Decoded, seen: Seen | None) -> None:
-        self._last = {"waypoints": decoded.waypoints[0]}
-        if seen is not None:
-            self._last |= {"attention": gated.attention[0]}
-            looks = (seen.depth_logits, seen.semantics)
-            depth, semantics = (None if look is None else look[:1] for look in looks)
-            self._last_seen = Seen(seen.tokens[:1], seen.grid[:1], depth, semantics)
-
     @torch.no_grad()
-    def diagnostics(self) -> dict[str, NDArray[Any]]:
-        if not self._last:
+    def diagnostics(self) -> Shown:
+        decision = self._last
+        if decision is None:
             return {}
-        x, y, cos, sin = self._last["waypoints"].cpu().unbind(dim=1)
-        found: dict[str, NDArray[Any]] = {
-            "waypoints": torch.stack([5.0 * x, 5.0 * y, torch.atan2(sin, cos)], dim=1).numpy()
-        }
-        if "attention" not in self._last:
-            return found
-        if self.sees_cameras:
-            semantics = self._semantics(self._last_seen)  # [1, 3, 64, 64]
-            found["birds_eye"] = semantics[0].argmax(dim=0).byte().cpu().numpy()
-        if self.attention_signal != "none":
-            size = self.config.grid.size // 2
-            attention = self._last["attention"].view(size, size).cpu()  # [N] -> [G/2, G/2]
-            attention = attention / attention.max().clamp(min=1e-12)
-            found["attention.birds_eye"] = attention.numpy()
-            if self._last_seen.depth_logits is None:
-                return found
-            depth = self._last_seen.depth_logits[0].softmax(dim=1).cpu()  # [C, D, h, w]
-            for index, key in enumerate(self.embodiment.image_keys):
-                metres = self.config.depth.centers()[depth[index].argmax(dim=0)]  # [h, w]
-                found[f"attention.{key}"] = grid_in_camera(
-                    self.embodiment.cameras[index], attention, metres, self.config.grid.extent
-                ).numpy()
-        return found
+        shown = shown_waypoints(decision)
+        if decision.seen is not None and self.sees_cameras:
+            shown |= shown_map(self._semantics(decision.seen))
+        return shown | shown_attention(decision, self.config, self.embodiment)

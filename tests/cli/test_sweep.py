@@ -63,6 +63,13 @@ def test_several_data_sets_go_to_every_training():
     assert configuration("train", first.words)["data"] == ["D", "E"]
 
 
+def test_variants_whose_keys_end_alike_lie_in_folders_of_their_own():
+    lines = "variants=['policy.loss.depth=1', 'policy.other.depth=1', 'policy.width=8']"
+    folders = [job.folder.parent.name for job in jobs(values(lines, "seeds=[0]"), Path("O"))]
+    assert len(set(folders)) == 4
+    assert folders[3] == "width-8"
+
+
 def test_a_variant_that_comes_twice_is_refused():
     with pytest.raises(ValueError, match="attention=none comes more than once"):
         list(jobs(values("variants=['attention=none']"), Path("O")))

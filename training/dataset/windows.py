@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class Windows:
         self._check_offsets(frame_stride)
         dataset.load_columns(self._column_keys)
         if frames is None and pictures:
-            frames = open_frame_cache(dataset, frame_stride)
+            frames = open_frame_cache(dataset, frame_stride, workers=os.cpu_count() or 1)
         self._frames = frames
         # Per column of instructions: the index in `tasks` of each number; of -1, the last entry.
         self._task_of: dict[str, NDArray[np.int64]] = {}
