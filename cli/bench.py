@@ -122,18 +122,20 @@ def _print_table(found: Measurements) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     for heading in ("figure", "value", "quartiles", "n", "cores"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("how")
     for name, entry in found.items():
         digits = 0 if entry.value >= 100.0 else 2
         value, low, high = (f"{x:.{digits}f}" for x in (entry.value, entry.low, entry.high))
         unit = "" if entry.unit in ("1/s", "1/h") else f" {entry.unit}"
         spread = f"{low} to {high}"
         cores = f"{entry.cores_used:.2f}"
-        table.add_row(name, value + unit, spread, str(entry.n), cores, entry.how)
-    Console().print(table)
+        table.add_row(name, value + unit, spread, str(entry.n), cores)
+    console = Console(highlight=False)
+    console.print(table)
+    for name, entry in found.items():
+        console.print(f"{name}: {entry.how}", soft_wrap=True, markup=False, style="dim")
 
 
 # ---- The parts: each runs in a process of its own ----

@@ -71,6 +71,8 @@ class Motion(NamedTuple):
 
 
 STANDING, UNDER_WAY, ROLLING = 0.05, 0.05, 0.1
+# A car as slow as this that brakes is left to it.
+STOPPING = 0.25
 WHEELS_TURNED = 0.12
 LEAST_TRAVEL = 0.15
 BACKING_SPEED = 0.8
@@ -106,7 +108,8 @@ class CourseGuard(nn.Module):
         way = self._way(situation.steering, steers, (forwards * travel)[:, None])
         free = self._hits(situation, way) == 0.0  # [B, M]
         some = free.any(dim=1)
-        stays = (speed.abs() < STANDING) & (acceleration <= 0.0)
+        # Measured speeds of a car that stands are not 0, and tell nothing of its gear.
+        stays = (speed.abs() < STOPPING) & (acceleration <= 0.0)
         keeps = stays | (backs & some) | (~backs & free[:, 0])
 
         nearest = torch.where(free, (steers - steer[:, None]).abs(), torch.inf).argmin(dim=1)

@@ -67,6 +67,14 @@ def test_a_box_at_the_corner_is_driven_round() -> None:
     assert steer < -0.1 and reverse == FORWARD and 0.0 < acceleration < 0.31
 
 
+@pytest.mark.parametrize("measured", [-0.2, -0.08, 0.0, 0.08, 0.2])
+def test_a_parked_car_that_brakes_stays_whatever_its_noisy_speed_says(measured: float) -> None:
+    slot = world((-1.4, -1.0, -2.0, 2.0), (-1.0, 4.0, 1.1, 2.0), (-1.0, 4.0, -2.0, -1.1))
+    braking = (-0.4, 0.0, REVERSE)
+    parked = situation(slot, measured, travel=0.0, distance=0.3)
+    assert guarded(braking, parked) == pytest.approx(braking)
+
+
 def test_before_a_wall_it_brakes() -> None:
     wall = world((4.2, 5.0, -8.0, 8.0))
     assert guarded((0.4, 0.2, FORWARD), situation(wall))[0] == -1.0
