@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
 
 def _warn_if_busy() -> None:
     """Say so where other programs hold the cores: every figure would be too bad."""
-    from helmsight.eval.benchmarks.measurement import available_cores
+    from helmsight.training.cores import available_cores
 
     load = os.getloadavg()[0]
     if load > 0.5 * available_cores():
@@ -104,8 +104,8 @@ def _measure(values: Values, recorded: Path, summary: Path) -> Measurements:
 
 
 def _write_summary(file: Path, values: Values, found: Measurements) -> None:
-    from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.eval.provenance import command_line, provenance
+    from helmsight.training.cores import available_cores
 
     figures = {name: dataclasses.asdict(entry) for name, entry in found.items()}
     about = {
@@ -201,8 +201,8 @@ def step(values: Values, data: Path, report: Report) -> Measurements:
     keep_freed_memory()  # before the first large tensor, as in training
     import torch
 
-    from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.eval.benchmarks.training_step import measure_step_time_ratio
+    from helmsight.training.cores import available_cores
     from helmsight.training.data import LeRobotTrainingData
     from helmsight.training.settings import TrainingSettings
 
@@ -224,8 +224,8 @@ def decision(values: Values, data: Path, report: Report) -> Measurements:
     from helmsight.cli.trained_options import as_trained
     from helmsight.envs.parking.env import ParkingEnvironment
     from helmsight.eval.benchmarks.decision import measure_decision_ms
-    from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.policies.base import load_policy
+    from helmsight.training.cores import available_cores
 
     torch.set_num_threads(values["threads"] or available_cores())
     options = _environment_options(values)
@@ -257,10 +257,10 @@ def routing(values: Values, data: Path, report: Report) -> Measurements:
     """FLOPs and time of a decision of a manipulation policy, with its routing parts on and off."""
     import torch
 
-    from helmsight.eval.benchmarks.measurement import available_cores
     from helmsight.eval.benchmarks.routing import benchmark_arm, make_variants, measure_routing
     from helmsight.policies.base import load_policy
     from helmsight.policies.manipulation import ManipulationPolicyConfig
+    from helmsight.training.cores import available_cores
 
     torch.set_num_threads(values["threads"] or available_cores())
     config: Any

@@ -28,7 +28,7 @@ class Decision(NamedTuple):
 
 
 def decision_of(waypoints: Tensor, attention: Tensor | None, seen: Seen | None) -> Decision:
-    """The first of a batch's decisions, in copies of its own as far as that is cheap."""
+    """The first of a batch's decisions; what is not shown is not kept."""
     if seen is None:
         return Decision(waypoints[0])
     looks = (seen.depth_logits, seen.semantics)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from helmsight.training.cores import available_cores
 from helmsight.training.dataset.format import BIRDS_EYE_GREY_STEP
 from helmsight.training.dataset.frame_cache import FrameCache, open_frame_cache
 from helmsight.training.dataset.reader import LeRobotDataset
@@ -55,7 +55,7 @@ class Windows:
         self._check_offsets(frame_stride)
         dataset.load_columns(self._column_keys)
         if frames is None and pictures:
-            frames = open_frame_cache(dataset, frame_stride, workers=os.cpu_count() or 1)
+            frames = open_frame_cache(dataset, frame_stride, workers=available_cores())
         self._frames = frames
         # Per column of instructions: the index in `tasks` of each number; of -1, the last entry.
         self._task_of: dict[str, NDArray[np.int64]] = {}
