@@ -35,14 +35,47 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
         raise ValueError(f"got {successes} successes in {n} trials; expected at most {n}")
     if n == 0:
         return Interval(None, None, None, 0)
-    z = _normal_quantile(confidence)
     p = successes / n
+    return Interval(p, *_score_limits(p, n, confidence), n)
+
+
+def _score_limits(p: float, n: float, confidence: float) -> tuple[float, float]:
+    """Wilson's limits of a proportion of `n` trials, which need not be whole."""
+    z = _normal_quantile(confidence)
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     # The limits are exactly 0 and 1 at the extremes; rounding must not say otherwise.
-    low = 0.0 if successes == 0 else max(0.0, center - half)
-    high = 1.0 if successes == n else min(1.0, center + half)
+    low = 0.0 if p == 0.0 else max(0.0, center - half)
+    high = 1.0 if p == 1.0 else min(1.0, center + half)
+    return low, high
+
+
+def clustered_proportion(groups: Sequence[Sequence[bool]], confidence: float = 0.95) -> Interval:
+    """Proportion over groups of equal size whose members may depend on each other.
+
+    Wilson's limits at the effective sample size, p (1 - p) over the variance between the groups
+    (Kish 1965; Korn & Graubard 1998): several trainings on one episode count as more than one
+    episode only as far as they differ on it. Not less than the number of groups, nor more than that
+    of members; groups of one give `wilson`. Raises ValueError for groups of different sizes.
+    """
+    rates = _group_rates(groups)
+    if not rates:
+        return Interval(None, None, None, 0)
+    n = sum(map(len, groups))
+    p = sum(map(sum, groups)) / n
+    low, high = _score_limits(p, _effective_size(rates, p, n), confidence)
     return Interval(p, low, high, n)
+
+
+def _effective_size(rates: Sequence[float], p: float, n: int) -> float:
+    """Independent trials that tell as much of `p` as the groups' rates do."""
+    if p in (0.0, 1.0):  # nothing says how far the members of a group depend on each other
+        return len(rates)
+    spread = fmean((rate - p) ** 2 for rate in rates)
+    independent = len(rates) * p * (1.0 - p)
+    if independent >= n * spread:
+        return n
+    return max(independent / spread, len(rates))
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -104,19 +137,70 @@ def paired_difference(
         return Interval(None, None, None, 0)
     p1, low1, high1 = _proportion(both + only_first, n, confidence)
     p2, low2, high2 = _proportion(both + only_second, n, confidence)
-    difference = p1 - p2
-    correlation = _newcombe_correlation(both, only_first, only_second, neither)
+    phi = _newcombe_correlation(both, only_first, only_second, neither)
+    return _square_and_add((p1, low1, high1), (p2, low2, high2), phi, n)
+
+
+def clustered_paired_difference(
+    first: Sequence[Sequence[bool]], second: Sequence[Sequence[bool]], confidence: float = 0.95
+) -> Interval:
+    """Difference of two proportions over the same groups, first minus second.
+
+    Newcombe's combination of the margins' limits for any two estimates (Zou & Donner 2008): the
+    limits of `clustered_proportion`, and the correlation of the groups' rates. Groups of one on
+    both sides give `paired_difference`. `n` is the number of groups. Raises ValueError for
+    different numbers of groups.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"got {len(first)} and {len(second)} groups; pairs need as many of each")
+    margins = [_limits(clustered_proportion(groups, confidence)) for groups in (first, second)]
+    dependence = _rate_correlation(_group_rates(first), _group_rates(second))
+    return _square_and_add(*margins, dependence, len(first))
+
+
+def _rate_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Pearson's correlation, corrected as `_newcombe_correlation` is, which it is for 0 and 1."""
+    mean1, mean2 = fmean(first), fmean(second)
+    square1 = math.fsum((rate - mean1) ** 2 for rate in first)
+    square2 = math.fsum((rate - mean2) ** 2 for rate in second)
+    if square1 == 0.0 or square2 == 0.0:
+        return 0.0
+    product = math.fsum((a - mean1) * (b - mean2) for a, b in zip(first, second, strict=True))
+    if product > 0.0:
+        product = max(product - 0.5, 0.0)
+    return product / math.sqrt(square1 * square2)
+
+
+def _square_and_add(
+    first: tuple[float, float, float],
+    second: tuple[float, float, float],
+    dependence: float,
+    n: int,
+) -> Interval:
+    """Interval of the difference of two estimates, each (value, low, high), so correlated."""
 
     def distance(a: float, b: float) -> float:
-        return math.sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b))
+        return math.sqrt(max(0.0, a * a - 2 * dependence * a * b + b * b))
 
-    low = difference - distance(p1 - low1, high2 - p2)
-    high = difference + distance(high1 - p1, p2 - low2)
-    return Interval(difference, max(-1.0, low), min(1.0, high), n)
+    (p1, low1, high1), (p2, low2, high2) = first, second
+    low = p1 - p2 - distance(p1 - low1, high2 - p2)
+    high = p1 - p2 + distance(high1 - p1, p2 - low2)
+    return Interval(p1 - p2, max(-1.0, low), min(1.0, high), n)
+
+
+def _group_rates(groups: Sequence[Sequence[bool]]) -> list[float]:
+    """Share of each group's members that are true."""
+    sizes = {len(group) for group in groups}
+    if len(sizes) > 1 or sizes == {0}:
+        raise ValueError(f"groups must have the same number of members, got {sorted(sizes)}")
+    return [fmean(group) for group in groups]
 
 
 def _proportion(successes: int, n: int, confidence: float) -> tuple[float, float, float]:
-    interval = wilson(successes, n, confidence)
+    return _limits(wilson(successes, n, confidence))
+
+
+def _limits(interval: Interval) -> tuple[float, float, float]:
     assert interval.value is not None and interval.low is not None and interval.high is not None
     return interval.value, interval.low, interval.high
 

@@ -17,14 +17,19 @@ from typing import Any
 
 from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
 from helmsight.eval.records import EpisodeRecord, read_evaluation, write_atomically
-from helmsight.eval.statistics import Interval, clustered_mean_interval, mean_interval, wilson
+from helmsight.eval.statistics import (
+    Interval,
+    clustered_mean_interval,
+    clustered_paired_difference,
+    clustered_proportion,
+)
 
 
 @dataclass(frozen=True)
 class VariantResult:
     """A variant in one evaluation, rates in percent.
 
-    level: rates pooled over seeds (Wilson). seeds: the rates of each seed alone. difference: to the
+    level: rates pooled over seeds. seeds: the rates of each seed alone. difference: to the
     baseline, in points, paired by episode; None for the baseline itself. decision_ms: mean time of
     a decision, in milliseconds, as the evaluation's workers had it.
     """
@@ -120,20 +125,19 @@ def _result(
 ) -> VariantResult:
     level, alone, difference = {}, {}, {}
     for name in rates:
-        outcomes = [[record.outcome == name for record in run.values()] for run in seeds]
-        pooled = [outcome for run in outcomes for outcome in run]
-        level[name] = wilson(sum(pooled), len(pooled)).scaled(100)
-        alone[name] = [100.0 * fmean(run) for run in outcomes]
+        by_episode = _by_episode(seeds, name)
+        level[name] = clustered_proportion(by_episode).scaled(100)
+        alone[name] = [100.0 * fmean(run) for run in zip(*by_episode, strict=True)]
         if baseline is not None:
-            pairs = [_rate(seeds, name, e) - _rate(baseline, name, e) for e in sorted(seeds[0])]
-            difference[name] = mean_interval(pairs).scaled(100)
+            pairs = clustered_paired_difference(by_episode, _by_episode(baseline, name))
+            difference[name] = pairs.scaled(100)
     times = [record.decision_ms for run in seeds for record in run.values()]
     return VariantResult(level, alone, difference or None, clustered_mean_interval(times))
 
 
-def _rate(runs: list[dict[int, EpisodeRecord]], outcome: str, episode: int) -> float:
-    """Share of the runs in which an episode ended so."""
-    return fmean(run[episode].outcome == outcome for run in runs)
+def _by_episode(runs: list[dict[int, EpisodeRecord]], outcome: str) -> list[list[bool]]:
+    """For each episode, in which of the runs it ended so."""
+    return [[run[episode].outcome == outcome for run in runs] for episode in sorted(runs[0])]
 
 
 def _refuse_other_episodes(

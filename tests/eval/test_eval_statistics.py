@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from helmsight.eval.statistics import (
     clustered_mean_interval,
+    clustered_paired_difference,
+    clustered_proportion,
     mcnemar_exact,
     mean_interval,
     paired_difference,
@@ -101,3 +103,62 @@ def test_a_paired_difference_changes_sign_when_the_two_swap(both, first, second,
     if one.n > 0:
         assert -1.0 <= one.low <= one.value + 1e-12 and one.value - 1e-12 <= one.high <= 1.0
         assert one.low == pytest.approx(-other.high, abs=1e-12)
+
+
+OUTCOMES = st.lists(st.booleans(), min_size=2, max_size=40)
+
+
+@given(OUTCOMES)
+def test_groups_of_one_have_wilson_s_interval(outcomes):
+    clustered = clustered_proportion([[outcome] for outcome in outcomes])
+    assert clustered[:3] == pytest.approx(wilson(sum(outcomes), len(outcomes))[:3])
+
+
+@given(OUTCOMES, st.integers(2, 5))
+def test_seeds_that_all_do_the_same_add_no_certainty(outcomes, seeds):
+    clustered = clustered_proportion([[outcome] * seeds for outcome in outcomes])
+    assert clustered[:3] == pytest.approx(wilson(sum(outcomes), len(outcomes))[:3])
+
+
+def test_seeds_that_differ_within_episodes_count_as_trials_of_their_own():
+    groups = [[True, False]] * 20
+    assert clustered_proportion(groups)[:3] == pytest.approx(wilson(20, 40)[:3])
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=30))
+def test_several_seeds_say_at_least_as_much_as_one_and_at_most_as_many_trials(groups):
+    n, successes = len(groups), sum(map(sum, groups))
+    clustered = clustered_proportion(groups)
+    trials = wilson(successes, 3 * n)
+    assert clustered.high - clustered.low >= trials.high - trials.low - 1e-9
+    if successes % 3 == 0:
+        one = wilson(successes // 3, n)
+        assert clustered.high - clustered.low <= one.high - one.low + 1e-9
+
+
+def test_groups_of_different_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"same number of members, got \[1, 2\]"):
+        clustered_proportion([[True], [True, False]])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
+def test_pairs_of_one_have_newcombe_s_interval(pairs):
+    cells = [(True, True), (True, False), (False, True), (False, False)]
+    clustered = clustered_paired_difference([[a] for a, _ in pairs], [[b] for _, b in pairs])
+    assert clustered[:3] == pytest.approx(paired_difference(*map(pairs.count, cells))[:3])
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=30))
+def test_a_difference_over_seeds_has_width_and_stays_within_one(groups):
+    first, second = [group[:2] for group in groups], [group[2:] for group in groups]
+    difference = clustered_paired_difference(first, second)
+    assert -1.0 <= difference.low < difference.high <= 1.0
+    swapped = clustered_paired_difference(second, first)
+    assert swapped[:3] == pytest.approx((-difference.value, -difference.high, -difference.low))
+
+
+def test_equal_variants_that_always_park_leave_a_difference_open():
+    always = [[True, True]] * 10
+    difference = clustered_paired_difference(always, always)
+    assert difference.value == 0.0
+    assert difference.low < -0.2 and difference.high > 0.2
