@@ -100,7 +100,7 @@ class Session:
         limits = tightened(robot.safety, changes)
         recorder = self.flights.recorder(robot.embodiment) if self.flights else None
         robot.connect()
-        decider = Decider(self.client, robot.embodiment, self.announced.observation_keys)
+        decider = Decider(self.client, robot.embodiment, self.announced)
         controller = Controller(robot, decider, self.settings, limits, recorder)
         try:
             with before_others() if self.real_time else contextlib.nullcontext():

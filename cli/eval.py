@@ -53,6 +53,8 @@ def run(words: list[str]) -> int:
             )
         },
     )
+    if _is_libero(values) and options.get("instruction") == "swapped":
+        _refuse_unswappable(values["suite"], settings.episode_indices)
     require_free_server(options.get("simulator", ""), settings.workers)
     try:
         summary = evaluate(settings)
@@ -136,6 +138,15 @@ def _in_split(values: dict[str, Any], libero: bool) -> int | list[int]:
         for index in wanted:
             refuse_wrong_scenario(values["family"], values["split"], index, values["approach"])
     return episodes
+
+
+def _refuse_unswappable(suite: str, episodes: list[int]) -> None:
+    """Raise ValueError for tasks whose every episode would end in an error, naming them."""
+    from helmsight.envs.libero.instructions import refuse_tasks_without_other_goal
+    from helmsight.envs.libero.tasks import INITIAL_STATES, find_task
+
+    wanted = sorted({episode // INITIAL_STATES for episode in episodes})
+    refuse_tasks_without_other_goal([find_task(suite, index) for index in wanted])
 
 
 def _is_libero(values: dict[str, Any]) -> bool:

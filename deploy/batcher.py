@@ -17,6 +17,8 @@ from helmsight.deploy.model import Model, ModelError, checked_actions
 
 logger = logging.getLogger(__name__)
 
+LOGGED_REASONS = 100
+
 
 class QueueFullError(RuntimeError):
     """More requests wait than the queue holds."""
@@ -47,6 +49,7 @@ class Batcher:
     def __init__(self, model: Model, max_batch: int, queue_length: int) -> None:
         self._model, self._max_batch = model, max_batch
         self._queue: asyncio.Queue[_Request] = asyncio.Queue(queue_length)
+        self._logged: set[str] = set()
         # One thread: a model is called from nowhere else.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
@@ -96,7 +99,7 @@ class Batcher:
                 for request in batch:
                     await self._decide_together([request], metrics)
                 return
-            logger.exception("the policy failed")
+            self._log(error)
             reason = str(error) if isinstance(error, ModelError) else type(error).__name__
             _fail(batch[0], ModelError(reason))
             return
@@ -106,6 +109,16 @@ class Batcher:
         for request, chunk in zip(batch, actions, strict=True):
             if not request.decision.done():
                 request.decision.set_result(Decision(chunk, 1000.0 * elapsed))
+
+    def _log(self, error: Exception) -> None:
+        """Once a reason: robots that go on asking in vain fill no disk."""
+        reason = f"{type(error).__name__}: {error}"
+        if reason in self._logged or len(self._logged) >= LOGGED_REASONS:
+            return
+        self._logged.add(reason)
+        # A ModelError says what was wrong; anything else is a defect, to be found by its place.
+        expected = isinstance(error, ModelError)
+        logger.error("the policy failed: %s", reason, exc_info=None if expected else error)
 
     def _actions(self, batch: list[_Request]) -> NDArray[np.float32]:
         actions = self._model.decide([request.observation for request in batch])

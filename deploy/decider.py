@@ -9,7 +9,12 @@ import time
 from dataclasses import dataclass
 
 from helmsight.deploy.chunks import Chunk
-from helmsight.deploy.client import BadReplyError, PolicyClient, ServerLostError
+from helmsight.deploy.client import (
+    Announcement,
+    BadReplyError,
+    PolicyClient,
+    ServerLostError,
+)
 from helmsight.deploy.robot import Observed
 from helmsight.envs.spec import EmbodimentSpec
 
@@ -36,9 +41,10 @@ class Decider:
     """
 
     def __init__(
-        self, client: PolicyClient, embodiment: EmbodimentSpec, keys: tuple[str, ...]
+        self, client: PolicyClient, embodiment: EmbodimentSpec, announced: Announcement
     ) -> None:
-        self._client, self._embodiment, self._keys = client, embodiment, keys
+        """announced: the policy that the drive was prepared for; no unlike one takes its place."""
+        self._client, self._embodiment, self._announced = client, embodiment, announced
         self._period = 1.0 / embodiment.rate_hz
         self._requests: queue.Queue[Observed | None] = queue.Queue(1)
         self._happened: queue.SimpleQueue[Chunk | Trouble] = queue.SimpleQueue()
@@ -94,7 +100,8 @@ class Decider:
             self._happened.put(happened)
 
     def _decide(self, observed: Observed) -> Chunk | Trouble:
-        values = {key: observed.values[key] for key in self._keys if key in observed.values}
+        keys = self._announced.observation_keys
+        values = {key: observed.values[key] for key in keys if key in observed.values}
         try:
             actions = self._client.ask(values, self._embodiment.action.size)
         except ServerLostError as error:
@@ -104,16 +111,44 @@ class Decider:
         return Chunk(actions, observed.taken_at, time.monotonic(), self._period)
 
     def _reconnect(self) -> Trouble:
-        """Try until there is a server of the same embodiment again."""
+        """Try until there is a server of a policy that can take the former one's place."""
+        told = ""
         while not self._stopping.is_set():
             try:
                 announced = self._client.connect()
             except (ServerLostError, BadReplyError, PermissionError) as error:
                 logger.debug("no connection: %s", error)
             else:
-                if not announced.embodiment.differences(self._embodiment):
+                unlike = self._unlike(announced)
+                if not unlike:
+                    self._take_over(announced)
                     return Trouble(RECONNECTED)
-                logger.error("another embodiment is served now; waiting for the right one")
+                if unlike != told:  # not at every attempt
+                    logger.error("%s; waiting for the right one", unlike)
+                    told = unlike
                 self._client.close()
             self._stopping.wait(SECONDS_BETWEEN_ATTEMPTS)
         return Trouble(SERVER_LOST, "stopped")
+
+    def _unlike(self, announced: Announcement) -> str:
+        """Why what is served now cannot go on with this drive; empty when it can."""
+        before = self._announced
+        if announced.embodiment.differences(self._embodiment):
+            return "another embodiment is served now"
+        if set(announced.observation_keys) != set(before.observation_keys):
+            return (
+                f"{announced.policy} is served now, which reads "
+                f"{', '.join(announced.observation_keys)} and not what {before.policy} read"
+            )
+        if announced.steps_per_decision != before.steps_per_decision:
+            return (
+                f"{announced.policy} is served now, which decides every "
+                f"{announced.steps_per_decision} periods; {before.policy} did every "
+                f"{before.steps_per_decision}"
+            )
+        return ""
+
+    def _take_over(self, announced: Announcement) -> None:
+        if announced.policy != self._announced.policy:
+            logger.warning("%s is served now, before %s", announced.policy, self._announced.policy)
+        self._announced = announced

@@ -3,14 +3,17 @@
 The process gets the number of an open file descriptor and a JSON text as its last arguments. It
 sends a message after every control period, {"values": {key: array}, "taken_at": seconds of
 CLOCK_MONOTONIC, "outcome": text}, and receives {"action": array} and {"stop": true}, all in the
-format of `wire`. It ends when the other end is closed, so that none outlives its controller.
+format of `wire`. It ends when the other end is closed, so that none outlives its controller. One
+that leaves commands unread until the connection is full is given up as lost, and killed.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -48,6 +51,7 @@ class ProcessRobot:
         self.embodiment, self.safety = embodiment, safety
         self._command, self._options = list(command), options
         self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
         self._connection: Connection | None = None
         self._newest: Observed | None = None
         self._arrived = threading.Event()
@@ -65,7 +69,8 @@ class ProcessRobot:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._connection = Connection(ours.detach())
+        self._limit_sending(ours)
+        self._socket, self._connection = ours, Connection(os.dup(ours.fileno()))
         self._reader = threading.Thread(target=self._read, args=(self._connection,), daemon=True)
         self._reader.start()
         if not self._arrived.wait(SECONDS_TO_START) or self._lost:
@@ -84,7 +89,7 @@ class ProcessRobot:
 
     def stop(self) -> None:
         process, self._process = self._process, None
-        if process is None or self._connection is None:
+        if process is None or self._connection is None or self._socket is None:
             return
         try:
             self._send({"stop": True})
@@ -98,12 +103,28 @@ class ProcessRobot:
             process.wait()
         self._reader.join(SECONDS_TO_STOP)
         self._connection.close()
+        self._socket.close()
+
+    def _limit_sending(self, connection: socket.socket) -> None:
+        """Let no message wait longer than a control period for room in the connection.
+
+        A driver that reads nothing any more leaves room for some hundred messages, and the control
+        loop would then wait for it for ever.
+        """
+        seconds, part = divmod(1.0 / self.embodiment.rate_hz, 1.0)
+        limit = struct.pack("ll", int(seconds), int(part * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._connection is None:
+        if self._connection is None or self._socket is None:
             raise RobotLostError("not connected")
         try:
             self._connection.send_bytes(encode(message))
+        except BlockingIOError:
+            self._lost = "the robot's process takes no more commands"
+            # Part of the message may be sent, so that no other can follow it.
+            self._socket.shutdown(socket.SHUT_RDWR)
+            raise RobotLostError(self._lost) from None
         except OSError as error:
             raise RobotLostError(f"the robot's process is gone: {error}") from None
 
@@ -117,7 +138,7 @@ class ProcessRobot:
                 )
                 self._arrived.set()
         except (EOFError, OSError):
-            self._lost = "the robot's process has ended"
+            self._lost = self._lost or "the robot's process has ended"
         except (WireError, KeyError, TypeError, ValueError) as error:
             self._lost = f"the robot's process sends what is no observation: {error!r}"
         self._arrived.set()

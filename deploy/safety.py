@@ -99,6 +99,8 @@ class SafetyGate:
         # Nothing was executed yet, so nothing is kept: the middle of the range stands for it.
         self._last = np.clip(np.zeros(action.size), self._low, self._high)
         self._moved = False
+        self._followed: NDArray[np.float64] | None = None  # the last action that was proposed
+        self._safe_since: int | None = None
         self._newest: Observed | None = None
         self._frozen = False
         self._current: tuple[str, ...] = ()
@@ -129,12 +131,14 @@ class SafetyGate:
         doubt: a reason to take the safe action whatever is proposed. A proposal of None takes it
         as well.
         """
-        reason = doubt or self._fault(proposed)
+        reason = doubt or self._fault(tick, proposed)
         if reason is not None or proposed is None:
             reasons: tuple[str, ...] = (reason or NO_ACTION,)
             executed = self.safe_action()
+            self._safe_since = tick if self._safe_since is None else self._safe_since
         else:
             executed, reasons = self._limited(proposed)
+            self._followed, self._safe_since = executed, None
         self._note(tick, reasons, proposed, executed)
         self._last, self._moved = executed, True
         return executed.astype(np.float32)
@@ -154,15 +158,31 @@ class SafetyGate:
             ]
         )
 
-    def _fault(self, proposed: NDArray[np.float32] | None) -> str | None:
+    def _fault(self, tick: int, proposed: NDArray[np.float32] | None) -> str | None:
         """Why a proposal is no plausible action, or None."""
         if proposed is None:
             return NO_ACTION
         if proposed.shape != self._last.shape or not bool(np.isfinite(proposed).all()):
             return NOT_FINITE
-        if self._moved and bool((np.abs(proposed - self._last) > self._jump).any()):
+        if self._moved and self._jumps(tick, proposed):
             return JUMP
         return None
+
+    def _jumps(self, tick: int, proposed: NDArray[np.float32]) -> bool:
+        """Whether a proposal is implausibly far from the actions before it.
+
+        The safe action was nobody's proposal: the way back from it may be farther than a jump, and
+        judged by it alone a robot that braked once might never move again. A proposal near the last
+        one that was followed is as plausible. When the safe action has held for `max_action_age`,
+        nothing that was decided before is in force, and only `max_velocity` limits the way back.
+        """
+        far = np.abs(proposed - self._last) > self._jump
+        if self._safe_since is not None:
+            held = (tick - self._safe_since) / self._embodiment.rate_hz
+            if self._followed is None or held >= self._safety.max_action_age:
+                return False
+            far &= np.abs(proposed - self._followed) > self._jump
+        return bool(far.any())
 
     def _limited(
         self, proposed: NDArray[np.float32]

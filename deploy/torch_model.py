@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from helmsight.deploy.model import TASK_KEY, blank_observation
+from helmsight.deploy.model import TASK_KEY, ModelError, blank_observation
 from helmsight.policies.base import Policy, load_policy
 
 
@@ -24,14 +24,20 @@ class TorchModel:
         self.name = name or policy.type_name
 
     def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
-        """B observations -> actions [B, K, A]."""
+        """B observations -> actions [B, K, A].
+
+        Raises ModelError, saying why, for an instruction that the policy cannot follow.
+        """
         together = {
             key: np.stack([observation[key] for observation in observations])  # [B, ...]
             for key in self.observation_keys
         }
-        with torch.no_grad():
-            batch = self._policy.to_batch(together, single=False)
-            return self._policy.predict_action_chunk(batch).float().cpu().numpy()
+        try:
+            with torch.no_grad():
+                batch = self._policy.to_batch(together, single=False)
+                return self._policy.predict_action_chunk(batch).float().cpu().numpy()
+        except ValueError as error:  # how policies refuse what they are given
+            raise ModelError(str(error)) from error
 
     def warm_up(self) -> None:
         """One decision for nothing: what is initialised lazily is not the first robot's to pay."""

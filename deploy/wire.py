@@ -115,7 +115,10 @@ def _array(path: str, value: Mapping[Any, Any]) -> NDArray[Any]:
         raise WireError(
             f"{path!r} holds {len(data)} bytes, but {dtype} {str(shape)[:60]} takes {wanted}"
         )
-    return np.frombuffer(data, dtype).reshape(shape)
+    try:
+        return np.frombuffer(data, dtype).reshape(shape)
+    except ValueError:  # a size of 0 beside one that no array can have
+        raise WireError(f"{path!r}: no array can be {str(shape)[:60]}") from None
 
 
 def _scalar(path: str, value: Mapping[Any, Any]) -> np.generic:

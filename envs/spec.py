@@ -191,7 +191,8 @@ class SafetySpec:
     safe_action: taken when there is nothing better; an entry of None keeps its last value.
     max_velocity: greatest change of each action entry in units a second; a faster one is slowed.
     max_jump: greatest change of each action entry from one action to the next; an action that
-    jumps farther is no plausible one and is not carried out.
+    jumps farther is no plausible one and is not carried out. After a safe action the last one
+    before it counts as well, and after `max_action_age` of safe action neither.
     max_observation_age, max_action_age: seconds after its sensors' reading until which an
     observation may be decided on, and an action derived from it carried out.
     never_repeats: whether two readings of the state never agree to the bit, as noise has it, so

@@ -19,8 +19,13 @@ from helmsight.eval.records import (
 from helmsight.eval.report import fill_template, page_file
 from helmsight.eval.statistics import Interval, mcnemar_exact, mean_interval, paired_difference
 
-# Of the environments' options, those that make another world; what else differs is compared.
-_WORLD = ("family", "split", "approach", "simulator", "suite", "task", "protocol")
+# Of the environments' options, those that make another world, with what holds where they were not
+# written down; what else differs is compared.
+_WORLD = {
+    **dict.fromkeys(("family", "split", "approach", "simulator", "lot")),
+    **dict.fromkeys(("suite", "task", "protocol")),
+    "arm_noise": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def _refuse_other_world(first: Path, second: Path) -> str:
     for folder in (first, second):
         identity = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         options: Mapping[str, Any] = identity["env_kwargs"]
-        named = {key: options.get(key) for key in _WORLD}
+        named = {key: options.get(key, default) for key, default in _WORLD.items()}
         worlds.append({"env": identity["env"], "seed": identity["seed"], **named})
     lines = [
         f"{key}: {worlds[0][key]!r} in {first}, {worlds[1][key]!r} in {second}"

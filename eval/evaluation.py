@@ -22,6 +22,12 @@ from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
 from helmsight.eval.records import EpisodeLog, EpisodeRecord, write_atomically
 from helmsight.eval.rollout import EpisodeRunner
+from helmsight.eval.sessions import (
+    adopt_former_session,
+    begin_session,
+    different_code,
+    sessions_of,
+)
 from helmsight.eval.sources import CheckpointSource, PolicySource, policy_source
 from helmsight.eval.statistics import Interval
 
@@ -109,6 +115,8 @@ class Summary:
         ]
         width = max(map(len, self.tasks), default=0)
         lines += [_table_line(f"{name:<{width}}", value, "%") for name, value in self.tasks.items()]
+        warning = different_code(self.provenance.get("sessions", []))
+        lines += [] if warning is None else [warning]
         return "\n".join(lines)
 
 
@@ -252,8 +260,10 @@ def run_missing_episodes(settings: EvaluationSettings, log: EpisodeLog) -> None:
     finished = {index for index, record in log.read().items() if record.error is None}
     missing = [index for index in settings.episode_indices if index not in finished]
     total = len(settings.episode_indices)
+    adopt_former_session(log.folder, sorted(finished))
     if not missing:
         return
+    begin_session(log.folder, _session(settings), missing)
     with ProgressReporter("Evaluating", total, total - len(missing)) as progress:
         try:
             for job, result in run_on_workers(settings, [RollOut(index) for index in missing]):
@@ -296,22 +306,23 @@ def run_on_workers(settings: EvaluationSettings, jobs: Sequence[Any]) -> Iterato
 def summarise(
     settings: EvaluationSettings, identity: dict[str, Any], records: Sequence[EpisodeRecord]
 ) -> Summary:
-    """Metrics over `records`, with everything that a reader needs to trust or repeat them."""
+    """Metrics over `records`, with everything that a reader needs to trust or repeat them.
+
+    The provenance is that of the call which made the latest of them; `sessions` has all calls.
+    """
     options = identity["env_kwargs"]
     errors = sum(record.error is not None for record in records)
+    counted = [record.episode for record in records if record.error is None]
+    sessions = sessions_of(Path(settings.out), counted)
+    latest = sessions[-1] if sessions else _session(settings)
     origin = {
-        **provenance(),
+        **{key: value for key, value in latest.items() if key != "episodes"},
         **settings.source.provenance(),
         "env": settings.env,
         "env_kwargs": options,
         "seed": settings.seed,
         **_of_a_car(options, identity),
-        "timing": {
-            "workers": settings.workers,
-            "torch_threads": settings.threads,
-            "device": settings.device,
-        },
-        "command": settings.command or command_line(),
+        "sessions": sessions,
     }
     kind = settings.kind
     return Summary(
@@ -321,6 +332,19 @@ def summarise(
         errors,
         kind.tasks(records),
     )
+
+
+def _session(settings: EvaluationSettings) -> dict[str, Any]:
+    """What this call makes its episodes with."""
+    return {
+        **provenance(),
+        "timing": {
+            "workers": settings.workers,
+            "torch_threads": settings.threads,
+            "device": settings.device,
+        },
+        "command": settings.command or command_line(),
+    }
 
 
 def _of_a_car(options: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:

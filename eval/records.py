@@ -4,6 +4,7 @@
 OUT/
   evaluation.json   what is evaluated: policy hash, environment, its options, seed
   episodes.jsonl    one `EpisodeRecord` a line, appended and flushed as episodes finish
+  sessions.jsonl    one line a call that ran episodes: revision, versions, machine, command
   summary.json      metrics with intervals, provenance
   report.html       the report, one file
 ```
@@ -15,7 +16,7 @@ import fcntl
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
 _SHOWN_AT_MOST = 8
@@ -70,47 +71,50 @@ class EpisodeRecord:
 class EpisodeLog:
     """The append-only `episodes.jsonl` of one evaluation folder.
 
-    As a context manager it is the folder's only writer: a second one is refused.
+    As a context manager it is the folder's only writer: a second one is refused. Outside it nothing
+    may be appended, and nothing on disk is touched.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Open the folder for the evaluation that `identity` describes, creating it if needed.
-
-        Raises ValueError, naming every difference, when the folder holds another evaluation.
-        """
+        """The log of the evaluation that `identity` describes, in a folder created if needed."""
         self.folder = Path(folder)
         self.path = self.folder / "episodes.jsonl"
+        self._identity = json.loads(json.dumps(identity))
         self.folder.mkdir(parents=True, exist_ok=True)
-        identity = json.loads(json.dumps(identity))
+
+    def __enter__(self) -> EpisodeLog:
+        """Open the folder for writing.
+
+        Raises RuntimeError while another process writes into it, and ValueError, naming every
+        difference, when it holds another evaluation.
+        """
+        self._lock = lock_folder(self.folder)
+        # Only behind the lock: to a second process, what the first one writes looks torn.
+        try:
+            self._claim()
+            drop_torn_line(self.path)
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()  # the lock goes with it, as it does with a killed process
+
+    def _claim(self) -> None:
+        """Compare the folder's identity with this one, or write it where nothing has finished."""
         identity_path = self.folder / "evaluation.json"
         # A folder in which no episode ever finished is nobody's.
         begun = self.path.exists() and self.path.stat().st_size > 0
         if identity_path.exists() and begun:
-            refuse_other_settings(identity_path, identity)
+            refuse_other_settings(identity_path, self._identity)
         elif begun:
             raise ValueError(
                 f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
                 "does not; give another out folder"
             )
         else:
-            write_atomically(identity_path, json.dumps(identity, indent=2) + "\n")
-        _drop_torn_line(self.path)
-
-    def __enter__(self) -> EpisodeLog:
-        """Raises RuntimeError while another process evaluates into the same folder."""
-        self._lock = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise RuntimeError(
-                f"another process is evaluating into {self.folder}; wait for it, or give another "
-                "out folder"
-            ) from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()  # the lock goes with it, as it does with a killed process
+            write_atomically(identity_path, json.dumps(self._identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeRecord]:
         """The latest record of every episode on disk, by episode index."""
@@ -175,7 +179,23 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _drop_torn_line(path: Path) -> None:
+def lock_folder(folder: Path) -> TextIO:
+    """Become the only writer of a folder until the returned file is closed.
+
+    Raises RuntimeError while another process is.
+    """
+    lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RuntimeError(
+            f"another process is writing into {folder}; wait for it, or give another out folder"
+        ) from None
+    return lock
+
+
+def drop_torn_line(path: Path) -> None:
     """Cut what a crash left of an unfinished last line, so that the next record starts clean."""
     if not path.exists():
         return
@@ -186,8 +206,13 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(end)
 
 
-def refuse_other_settings(identity_path: Path, identity: dict[str, Any]) -> None:
-    """Raise ValueError, naming every difference, where the file says something else."""
+def refuse_other_settings(
+    identity_path: Path, identity: dict[str, Any], held: str = "another evaluation"
+) -> None:
+    """Raise ValueError, naming every difference, where the file says something else.
+
+    held: what the folder then holds, in words.
+    """
     try:
         found = json.loads(identity_path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -200,6 +225,6 @@ def refuse_other_settings(identity_path: Path, identity: dict[str, Any]) -> None
     ]
     if lines:
         raise ValueError(
-            f"{identity_path.parent} holds another evaluation; give another out folder or the "
-            "same settings:\n" + "\n".join(lines)
+            f"{identity_path.parent} holds {held}; give another out folder or the same "
+            "settings:\n" + "\n".join(lines)
         )

@@ -27,6 +27,7 @@ from helmsight.eval.report_tables import (
     quantile,
     tasks_table,
 )
+from helmsight.eval.sessions import different_code
 from helmsight.eval.statistics import Interval
 from helmsight.eval.video import PLAYBACK_SPEED, Film
 
@@ -163,6 +164,9 @@ def _warnings(content: ReportContent) -> str:
         )
     if content.provenance.get("target_source") == "oracle":
         lines.append("The target pose came from simulator truth; this is no reportable result.")
+    code = different_code(content.provenance.get("sessions", []))
+    if code is not None:
+        lines.append(code)
     differing = [str(film.episode) for film in content.films if not film.agrees]
     if differing:
         lines.append(
@@ -297,7 +301,8 @@ def _film(film: Film, content: ReportContent) -> str:
 
 
 def provenance_list(origin: Mapping[str, Any]) -> str:
-    """Where a result comes from, as a description list; the command is shown apart."""
+    """Where a result comes from, as a description list; the command is shown apart, and
+    sessions only where there are several."""
 
     def rows(prefix: str, value: Any) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and len(prefix.split(" · ")) < 2:
@@ -309,7 +314,8 @@ def provenance_list(origin: Mapping[str, Any]) -> str:
         said = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
         return [(prefix.replace("_", " "), said)]
 
-    shown = {key: value for key, value in origin.items() if key != "command"}
+    hidden = {"command"} if len(origin.get("sessions", [])) > 1 else {"command", "sessions"}
+    shown = {key: value for key, value in origin.items() if key not in hidden}
     return (
         '<dl class="provenance">'
         + "".join(

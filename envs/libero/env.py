@@ -145,12 +145,13 @@ class LiberoEnvironment(DeferredImageEnvironment):
         self._seed(seed)
         episode = self._next_episode(dict(options or {}))
         simulator = self._simulator_of(episode.task)
-        self._order = self._order_of(simulator, episode)
-        simulator.goal = self._order.goal
         if episode.protocol == "official":
             simulator.reset_to(episode.index)
         else:
             simulator.reset(_generator(episode), self.arm_noise)
+        # After the reset: what may be asked for depends on what the scene fulfils at its start.
+        self._order = self._order_of(simulator, episode)
+        simulator.goal = self._order.goal
         self._episode, self._steps, self._succeeded = episode, 0, False
         self._ended = False
         return self._info()
@@ -248,7 +249,9 @@ class LiberoEnvironment(DeferredImageEnvironment):
         return self._simulator
 
     def _order_of(self, simulator: LiberoSimulator, episode: LiberoEpisode) -> Order:
-        return choose_order(episode.task, simulator.things, self.instruction, episode.index)
+        return choose_order(
+            episode.task, simulator.things, self.instruction, episode.index, simulator.holds
+        )
 
     def _images(self) -> Observation:
         keys, simulator = self.embodiment.image_keys, self.simulator

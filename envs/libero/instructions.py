@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -87,13 +88,20 @@ def paraphrase(instruction: str, variant: int) -> str:
     return _FRAMES[frame].format(said)
 
 
-def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: int) -> Order:
+def choose_order(
+    task: LiberoTask,
+    things: frozenset[str],
+    said: str,
+    episode: int,
+    holds: Callable[[Goal], bool] = lambda goal: False,
+) -> Order:
     """What to tell the arm in a scene, and when it has done so.
 
     things: names of everything that goals can be about in the scene. said: `ORIGINAL`,
     `PARAPHRASED` (which one depends on the episode), `SWAPPED` (the next task of the suite whose
-    goal the scene allows), the sentence of another task of the suite, or any other sentence, which
-    then is a paraphrase of the task's own.
+    goal the scene allows and does not fulfil yet), the sentence of another task of the suite, or
+    any other sentence, which then is a paraphrase of the task's own. holds: whether the scene
+    fulfils a goal as the episode begins.
 
     Raises ValueError where the scene does not allow the other task.
     """
@@ -101,11 +109,11 @@ def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: i
         return task_order(task)
     if said == PARAPHRASED:
         return Order(paraphrase(task.language, episode), task_goal(task))
-    if said != SWAPPED and said not in {other.language for other in _others(task)}:
+    if said == SWAPPED:
+        return _swapped(task, possible_orders(task, things), holds)
+    if said not in {other.language for other in _others(task)}:
         return Order(said, task_goal(task))
     possible = {order.instruction: order for order in possible_orders(task, things)}
-    if said == SWAPPED and possible:
-        return next(iter(possible.values()))
     if said not in possible:
         names = "".join(f"\n  {name}" for name in possible) or " none"
         raise ValueError(
@@ -113,6 +121,36 @@ def choose_order(task: LiberoTask, things: frozenset[str], said: str, episode: i
             f"instructions are{names}"
         )
     return possible[said]
+
+
+def refuse_tasks_without_other_goal(tasks: Sequence[LiberoTask]) -> None:
+    """Raise ValueError, naming them, for tasks of whose suite all others have the same goal.
+
+    No scene of theirs can be told something else: all of libero_spatial ask for one thing.
+    """
+    alike = [
+        task.index
+        for task in tasks
+        if all(task_goal(other) == task_goal(task) for other in _others(task))
+    ]
+    if alike:
+        raise ValueError(
+            f"instruction=swapped needs another task with another goal, and {tasks[0].suite} has "
+            f"none for its tasks {', '.join(map(str, alike))}"
+        )
+
+
+def _swapped(task: LiberoTask, possible: list[Order], holds: Callable[[Goal], bool]) -> Order:
+    """The first order that is still to be carried out."""
+    for order in possible:
+        # An arm that does nothing at all would succeed in the others.
+        if not holds(order.goal):
+            return order
+    reason = "holds at its start" if possible else "is about things that are not there"
+    raise ValueError(
+        f"nothing else can be asked for in the scene of {task.suite} task {task.index}: every "
+        f"other goal {reason}"
+    )
 
 
 def task_order(task: LiberoTask) -> Order:

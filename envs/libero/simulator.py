@@ -7,7 +7,7 @@ computes the dynamics three times in each. `step` gives the same motion to the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +169,11 @@ class LiberoSimulator:
 
     def is_success(self) -> bool:
         """Whether every predicate of the goal holds now."""
-        return all(self.robosuite._eval_predicate(state) for state in self.goal)
+        return self.holds(self.goal)
+
+    def holds(self, goal: Sequence[Sequence[str]]) -> bool:
+        """Whether every one of some predicates holds now."""
+        return all(self.robosuite._eval_predicate(state) for state in goal)
 
     @property
     def things(self) -> frozenset[str]:

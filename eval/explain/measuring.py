@@ -36,7 +36,12 @@ from helmsight.eval.explain.settings import ExplainSettings
 from helmsight.eval.explain.summary import MeasureSummary, summarise_measures
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
-from helmsight.eval.records import write_atomically
+from helmsight.eval.records import (
+    drop_torn_line,
+    lock_folder,
+    refuse_other_settings,
+    write_atomically,
+)
 from helmsight.eval.sources import policy_source
 from helmsight.policies.explainable import Explainable
 
@@ -52,36 +57,51 @@ _MEASURED_WITH = (
 
 
 class MeasureLog:
-    """The measures in one folder, safe against a crash at any moment."""
+    """The measures in one folder, safe against a crash at any moment.
+
+    As a context manager it is the folder's only writer: a second one is refused. Outside it nothing
+    may be appended, and nothing on disk is touched.
+    """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Raises ValueError, naming every difference, when the folder holds other measures."""
+        """The measures that `identity` describes, in a folder created if needed."""
         self.folder, self.path = Path(folder), Path(folder) / "measures.jsonl"
+        self._identity = json.loads(json.dumps(identity))
         self.folder.mkdir(parents=True, exist_ok=True)
-        identity = json.loads(json.dumps(identity))
+
+    def __enter__(self) -> MeasureLog:
+        """Open the folder for writing.
+
+        Raises RuntimeError while another process writes into it, and ValueError, naming every
+        difference, when it holds other measures.
+        """
+        self._lock = lock_folder(self.folder)
+        # Only behind the lock: to a second process, what the first one writes looks torn.
+        try:
+            self._claim()
+            drop_torn_line(self.path)
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _claim(self) -> None:
         file = self.folder / "explanation.json"
-        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else identity
-        lines = [
-            f"  {key}: {found.get(key)!r} there, {identity.get(key)!r} asked for"
-            for key in sorted(found.keys() | identity.keys())
-            if found.get(key) != identity.get(key)
-        ]
-        if lines:
-            raise ValueError(
-                f"{self.folder} holds other measures; give another out folder or the same "
-                "settings:\n" + "\n".join(lines)
-            )
-        write_atomically(file, json.dumps(identity, indent=2) + "\n")
+        if file.exists():
+            refuse_other_settings(file, self._identity, "other measures")
+        else:
+            write_atomically(file, json.dumps(self._identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeMeasures]:
-        """Measures of every finished episode; a torn last line is dropped."""
+        """Measures of every finished episode; what follows the last line end is ignored."""
         if not self.path.exists():
             return {}
         text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            write_atomically(self.path, whole)
-        entries = [EpisodeMeasures(**json.loads(line)) for line in whole.splitlines()]
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        entries = [EpisodeMeasures(**json.loads(line)) for line in lines]
         return {entry.episode: entry for entry in entries}
 
     def append(self, measures: EpisodeMeasures) -> None:
@@ -108,20 +128,21 @@ def measure_split(settings: ExplainSettings, episodes: Sequence[int]) -> Measure
     """Measure episodes that the policy drives itself; writes `summary.json` into `settings.out`.
 
     Finished episodes stay when it is interrupted, and the same call goes on with the rest. Raises
-    ValueError when the folder holds other measures or the policy has nothing to explain.
+    ValueError when the folder holds other measures or the policy has nothing to explain, and
+    RuntimeError while another process writes into it.
     """
     driving = settings.driving(list(episodes))
     explainable(driving.source.load(settings.device))  # refused now, not in a worker
     identity = {**evaluation_identity(driving), **_measured_with(settings)}
-    log = MeasureLog(settings.out, identity)
-    missing = [episode for episode in driving.episode_indices if episode not in log.read()]
-    if missing:
-        usual = log.usual(lambda: usual_tokens_by_driving(settings))
-        jobs = [MeasureEpisode(episode, usual, settings) for episode in missing]
-        for _, result in run_with_progress(settings, "Measuring", jobs):
-            log.append(result)
-    done = log.read()
-    return _finish(settings, [done[episode] for episode in driving.episode_indices], identity)
+    with MeasureLog(settings.out, identity) as log:
+        missing = [episode for episode in driving.episode_indices if episode not in log.read()]
+        if missing:
+            usual = log.usual(lambda: usual_tokens_by_driving(settings))
+            jobs = [MeasureEpisode(episode, usual, settings) for episode in missing]
+            for _, result in run_with_progress(settings, "Measuring", jobs):
+                log.append(result)
+        done = log.read()
+        return _finish(settings, [done[episode] for episode in driving.episode_indices], identity)
 
 
 def measure_recordings(
@@ -140,18 +161,18 @@ def measure_recordings(
     policy = explainable(driven.load(settings.device))
     origin = {key: value for key, value in driven.provenance().items() if key != "checkpoint"}
     identity = {"policy": origin, "data": source, **_measured_with(settings)}
-    log = MeasureLog(settings.out, identity)
-    missing = [episode for episode in episodes if episode not in log.read()]
-    if missing:
-        usual = log.usual(lambda: usual_tokens_of(policy, map(read, reference), settings))
-        measurer = make_measurer(settings, policy, usual)
-        with ProgressReporter("Measuring", len(missing), success="done") as progress:
-            for episode in missing:
-                generator = episode_generator(settings.seed, episode)
-                log.append(measurer.measure(read(episode), episode, [], generator))
-                progress.advance(True)
-    done = log.read()
-    return _finish(settings, [done[episode] for episode in episodes], identity)
+    with MeasureLog(settings.out, identity) as log:
+        missing = [episode for episode in episodes if episode not in log.read()]
+        if missing:
+            usual = log.usual(lambda: usual_tokens_of(policy, map(read, reference), settings))
+            measurer = make_measurer(settings, policy, usual)
+            with ProgressReporter("Measuring", len(missing), success="done") as progress:
+                for episode in missing:
+                    generator = episode_generator(settings.seed, episode)
+                    log.append(measurer.measure(read(episode), episode, [], generator))
+                    progress.advance(True)
+        done = log.read()
+        return _finish(settings, [done[episode] for episode in episodes], identity)
 
 
 def usual_tokens_of(

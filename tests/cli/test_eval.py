@@ -98,6 +98,18 @@ def test_episodes_of_libero_are_numbered_by_task(monkeypatch):
         command._episodes({**values, "episodes": [4]})
 
 
+@pytest.mark.parametrize("chosen", ["tasks=[0,4]", "episodes=[7,200]"])
+def test_a_suite_of_one_goal_can_not_be_swapped(chosen, monkeypatch, tmp_path):
+    from helmsight.envs.libero import instructions, tasks
+
+    names = {"libero_spatial": [f"pick_up_the_bowl_{place}" for place in range(10)]}
+    monkeypatch.setattr(tasks, "_task_names", lambda: names)
+    monkeypatch.setattr(instructions, "task_goal", lambda task: (("on", "bowl", "plate"),))
+    words = ["env=libero", "suite=libero_spatial", "instruction=swapped", "checkpoint=expert"]
+    with pytest.raises(ValueError, match="libero_spatial has none for its tasks 0, 4"):
+        command.run([*words, chosen, f"out={tmp_path / 'out'}"])
+
+
 @pytest.mark.parametrize("episodes", ["[5000]", "[3,-1]", "97"])
 def test_scenarios_that_there_are_not_are_refused_before_any_drive(episodes, tmp_path):
     out = tmp_path / "out"

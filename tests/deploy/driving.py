@@ -140,7 +140,7 @@ def drive(robot: NotedRobot, address: str, **settings: Any) -> DriveRecord:
     """Drive the robot with the server until it is done."""
     client = PolicyClient(address)
     announced = client.connect()
-    decider = Decider(client, EMBODIMENT, announced.observation_keys)
+    decider = Decider(client, EMBODIMENT, announced)
     controller = Controller(robot, decider, ControllerSettings(**settings), robot.safety)
     try:
         return controller.run()

@@ -162,7 +162,7 @@ def test_a_server_that_takes_its_time_is_not_waited_for():
     model = FakeModel(lambda count: time.sleep(2.0))
     with ServerThread(model) as server:
         client = PolicyClient(server.address, reply_seconds=60.0)
-        decider = Decider(client, EMBODIMENT, client.connect().observation_keys)
+        decider = Decider(client, EMBODIMENT, client.connect())
         began = time.monotonic()
         decider.submit(Observed(observation(), began))
         assert decider.happened(began + 0.05) == [] and not decider.idle

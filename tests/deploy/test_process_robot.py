@@ -97,6 +97,32 @@ def test_a_process_that_says_nothing_more_leaves_an_observation_that_ages(robot)
     car._process.kill()
 
 
+def flood(car):
+    """Send commands until the robot is lost; a process that reads takes any number of them."""
+    for _ in range(100_000):
+        car.act(np.zeros(3))
+
+
+def test_a_process_that_reads_no_more_commands_is_a_lost_robot(robot):
+    car = robot(periods=1, hangs=True)
+    car.connect()
+    with pytest.raises(RobotLostError, match="takes no more commands"):
+        flood(car)
+    with pytest.raises(RobotLostError, match="takes no more commands"):
+        car.observe()
+
+
+def test_a_process_that_reads_no_more_commands_is_killed(robot, monkeypatch):
+    monkeypatch.setattr("helmsight.deploy.process_robot.SECONDS_TO_STOP", 0.2)
+    car = robot(periods=1, hangs=True)
+    car.connect()
+    process = car._process
+    with pytest.raises(RobotLostError):
+        flood(car)
+    car.stop()
+    assert process.poll() is not None
+
+
 def test_a_process_that_cannot_start_is_named(robot):
     car = robot(child="import sys; sys.exit('no car here')")
     with pytest.raises(RobotLostError, match="has ended"):

@@ -91,6 +91,55 @@ def test_an_action_that_jumps_is_not_carried_out():
     assert one.counts == {"jump": 1}
 
 
+NARROW = tightened(PARKING_SAFETY, {"max_jump": [1.0, None, None]})
+
+
+def test_a_car_that_began_with_the_brake_may_drive_off():
+    one = gate(NARROW)
+    one.execute(0, None, None)
+    assert one.execute(1, action(0.3, 0.0, 1.0), None) == pytest.approx(action(0.3, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("proposed", [None, action(np.nan, 0.0, 0.0), action(-0.9, 0.0, 0.0)])
+def test_after_a_brake_an_action_like_the_one_before_it_is_no_jump(proposed):
+    one = gate(NARROW)
+    one.execute(0, action(0.3, 0.0, 0.0), None)
+    assert one.execute(1, proposed, None)[0] == -1.0
+    assert one.execute(2, action(0.4, 0.0, 0.0), None)[0] == pytest.approx(0.4)
+
+
+def test_after_a_brake_an_action_far_from_all_before_it_is_a_jump():
+    one = gate(dataclasses.replace(PARKING_SAFETY, max_jump=(0.5, math.inf, math.inf)))
+    one.execute(0, action(0.0, 0.0, 0.0), None)
+    one.execute(1, None, None)
+    one.execute(2, action(0.9, 0.0, 0.0), None)
+    assert one.counts == {"no_action": 1, "jump": 1}
+
+
+def test_after_a_brake_an_action_near_the_brake_is_no_jump():
+    one = gate(NARROW)
+    one.execute(0, action(0.6, 0.0, 0.0), None)
+    for tick in (1, 2):
+        one.execute(tick, action(-0.6, 0.0, 0.0), None)
+    assert one.counts == {"jump": 1}
+
+
+def test_a_brake_ends_when_nothing_of_before_it_is_in_force():
+    one = gate(dataclasses.replace(PARKING_SAFETY, max_jump=(0.5, math.inf, math.inf)))
+    one.execute(0, action(0.0, 0.0, 0.0), None)
+    ticks = math.ceil(PARKING_SAFETY.max_action_age * EMBODIMENT.rate_hz)
+    for tick in range(1, 1 + ticks):
+        assert one.execute(tick, action(0.9, 0.0, 0.0), None)[0] == -1.0
+    assert one.execute(1 + ticks, action(0.9, 0.0, 0.0), None)[0] == pytest.approx(0.9)
+
+
+def test_the_way_back_from_a_brake_is_slowed_as_any_other():
+    one = gate(STRICT)
+    one.execute(0, None, None)
+    assert one.execute(1, action(1.0, 0.0, 0.0), None)[0] == pytest.approx(-0.5)
+    assert one.counts == {"no_action": 1, "velocity": 1}
+
+
 def test_every_intervention_is_kept_with_what_was_wanted_and_done():
     one = gate()
     one.execute(7, action(1.5, 0.0, 0.0), None)

@@ -91,6 +91,12 @@ def test_a_shape_that_does_not_fit_the_data_is_refused(shape):
     assert "'key'" in refusal(array_map(shape=shape))
 
 
+def test_a_shape_that_no_array_can_have_is_refused():
+    assert "no array can be [0, 4611686018427387904]" in refusal(
+        array_map(data=b"", shape=(0, 2**62))
+    )
+
+
 def test_the_place_of_a_wrong_entry_is_named():
     assert "'key.inner'" in refusal({"inner": array_map(dtype="|O")})
 

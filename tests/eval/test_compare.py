@@ -60,6 +60,28 @@ def test_another_world_is_refused_by_name(tmp_path, option):
         compare(first, second, tmp_path / "out")
 
 
+def with_option(folder, name, value):
+    """An evaluation that says it was made with another option of its environment."""
+    path = folder / "evaluation.json"
+    identity = json.loads(path.read_text())
+    identity["env_kwargs"][name] = value
+    path.write_text(json.dumps(identity))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "a", "b"), [("lot", "Town05", "Town10"), ("arm_noise", 0.0, 0.1)])
+def test_another_lot_or_start_of_the_arm_is_another_world(tmp_path, name, a, b):
+    first = with_option(evaluated(tmp_path / "a", 2), name, a)
+    second = with_option(evaluated(tmp_path / "b", 2), name, b)
+    with pytest.raises(ValueError, match=f"{name}: {a!r} in .*a, {b!r} in .*b"):
+        compare(first, second)
+
+
+def test_an_evaluation_of_before_the_arm_s_noise_had_none(tmp_path):
+    first = with_option(evaluated(tmp_path / "a", 2), "arm_noise", 0.0)
+    assert compare(first, evaluated(tmp_path / "b", 2)).neither == 0
+
+
 def test_a_folder_without_an_evaluation_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no evaluation"):
         compare(tmp_path, tmp_path, tmp_path / "out")

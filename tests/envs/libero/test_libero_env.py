@@ -106,6 +106,15 @@ def test_the_task_says_what_the_arm_is_told():
 
 
 @NEEDS_SCENES
+@pytest.mark.parametrize("task", [34, 37, 39])
+def test_a_swapped_task_is_not_done_before_the_arm_moves(task):
+    environment = LiberoEnvironment("libero_90", task=task, instruction="swapped", image_size=32)
+    environment.restart(options={"episode": 0})
+    assert not environment.simulator.is_success()
+    environment.close()
+
+
+@NEEDS_SCENES
 def test_an_episode_ends_at_its_step_limit_and_then_stops(environment, monkeypatch):
     monkeypatch.setitem(tasks.STEP_LIMITS, "libero_object", 2)
     environment.restart(options={"episode": 350})

@@ -12,6 +12,8 @@ from helmsight.envs.libero.instructions import (
     SWAPPED,
     choose_order,
     paraphrase,
+    possible_orders,
+    refuse_tasks_without_other_goal,
     task_goal,
 )
 from helmsight.envs.libero.tasks import SUITES, find_task, suite_tasks
@@ -73,6 +75,33 @@ def test_a_swapped_order_is_about_things_of_the_scene(milk):
     names = set(itertools.chain.from_iterable(arguments for _, *arguments in order.goal))
     assert names <= milk.things
     assert order.goal != task_goal(milk.task)
+
+
+@NEEDS_SCENES
+def test_a_swapped_order_that_holds_at_the_start_is_passed_over_for_the_next(stove):
+    first, second = possible_orders(stove.task, stove.things)[:2]
+    assert choose_order(stove.task, stove.things, SWAPPED, 0) == first
+    held = choose_order(stove.task, stove.things, SWAPPED, 0, lambda goal: goal == first.goal)
+    assert held == second
+
+
+@NEEDS_SCENES
+def test_a_scene_that_fulfils_every_other_goal_is_refused(stove):
+    with pytest.raises(ValueError, match="libero_goal task 7: every other goal holds"):
+        choose_order(stove.task, stove.things, SWAPPED, 0, lambda goal: True)
+
+
+@NEEDS_SCENES
+def test_a_scene_without_the_things_of_another_goal_is_refused(stove):
+    with pytest.raises(ValueError, match="libero_goal task 7: every other goal is about"):
+        choose_order(stove.task, frozenset(), SWAPPED, 0)
+
+
+@NEEDS_SCENES
+def test_tasks_of_one_goal_are_refused_by_name_and_others_are_not():
+    refuse_tasks_without_other_goal(suite_tasks("libero_object"))
+    with pytest.raises(ValueError, match="libero_spatial has none for its tasks 0, 3"):
+        refuse_tasks_without_other_goal([find_task("libero_spatial", index) for index in (0, 3)])
 
 
 @NEEDS_SCENES

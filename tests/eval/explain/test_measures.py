@@ -101,23 +101,34 @@ def test_the_token_sum_does_not_depend_on_how_it_is_batched():
 
 
 def test_measures_come_back_from_disk_and_a_torn_line_is_dropped(tmp_path):
-    log = MeasureLog(tmp_path, {"seed": 0})
     result = measured(recording_of(positive_tokens(8), STILL))
-    log.append(result)
-    with log.path.open("a") as file:
-        file.write('{"episode": 9, "mom')
-    again = MeasureLog(tmp_path, {"seed": 0}).read()
+    with MeasureLog(tmp_path, {"seed": 0}) as log:
+        log.append(result)
+        with log.path.open("a") as file:
+            file.write('{"episode": 9, "mom')
+    with MeasureLog(tmp_path, {"seed": 0}) as log:
+        again = log.read()
     assert list(again) == [3] and again[3].to_dict() == result.to_dict()
     assert log.path.read_text().endswith("\n")
 
 
 def test_a_folder_with_other_measures_is_refused_by_what_differs(tmp_path):
-    MeasureLog(tmp_path, {"seed": 0, "stride": 10})
-    with pytest.raises(ValueError, match="stride: 10 there, 5 asked for"):
-        MeasureLog(tmp_path, {"seed": 0, "stride": 5})
+    with MeasureLog(tmp_path, {"seed": 0, "stride": 10}):
+        pass
+    refused = pytest.raises(ValueError, match="stride: 10 there, 5 asked for")
+    with refused, MeasureLog(tmp_path, {"seed": 0, "stride": 5}):
+        pass
+
+
+def test_a_second_measurer_is_refused_and_changes_nothing(tmp_path):
+    with MeasureLog(tmp_path, {"seed": 0}) as log:
+        log.path.write_text("half a li")
+        with pytest.raises(RuntimeError, match="another process"), MeasureLog(tmp_path, {}):
+            pass
+        assert log.path.read_text() == "half a li"
 
 
 def test_usual_tokens_are_made_once(tmp_path):
-    log = MeasureLog(tmp_path, {})
-    first = log.usual(lambda: np.ones((2, 3)))
-    assert np.array_equal(log.usual(lambda: np.zeros((2, 3))), first)
+    with MeasureLog(tmp_path, {}) as log:
+        first = log.usual(lambda: np.ones((2, 3)))
+        assert np.array_equal(log.usual(lambda: np.zeros((2, 3))), first)
