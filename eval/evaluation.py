@@ -15,6 +15,12 @@ from typing import Any, Protocol
 import gymnasium
 import torch
 
+from helmsight.eval.calls import (
+    adopt_former_call,
+    begin_call,
+    calls_of,
+    different_code,
+)
 from helmsight.eval.environments import environment_identity, make_environment
 from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
 from helmsight.eval.pool import run_jobs
@@ -22,12 +28,6 @@ from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
 from helmsight.eval.records import EpisodeLog, EpisodeRecord, write_atomically
 from helmsight.eval.rollout import EpisodeRunner
-from helmsight.eval.sessions import (
-    adopt_former_session,
-    begin_session,
-    different_code,
-    sessions_of,
-)
 from helmsight.eval.sources import CheckpointSource, PolicySource, policy_source
 from helmsight.eval.statistics import Interval
 
@@ -115,7 +115,7 @@ class Summary:
         ]
         width = max(map(len, self.tasks), default=0)
         lines += [_table_line(f"{name:<{width}}", value, "%") for name, value in self.tasks.items()]
-        warning = different_code(self.provenance.get("sessions", []))
+        warning = different_code(self.provenance.get("calls", []))
         lines += [] if warning is None else [warning]
         return "\n".join(lines)
 
@@ -260,10 +260,10 @@ def run_missing_episodes(settings: EvaluationSettings, log: EpisodeLog) -> None:
     finished = {index for index, record in log.read().items() if record.error is None}
     missing = [index for index in settings.episode_indices if index not in finished]
     total = len(settings.episode_indices)
-    adopt_former_session(log.folder, sorted(finished))
+    adopt_former_call(log.folder, sorted(finished))
     if not missing:
         return
-    begin_session(log.folder, _session(settings), missing)
+    begin_call(log.folder, _this_call(settings), missing)
     with ProgressReporter("Evaluating", total, total - len(missing)) as progress:
         try:
             for job, result in run_on_workers(settings, [RollOut(index) for index in missing]):
@@ -308,13 +308,13 @@ def summarise(
 ) -> Summary:
     """Metrics over `records`, with everything that a reader needs to trust or repeat them.
 
-    The provenance is that of the call which made the latest of them; `sessions` has all calls.
+    The provenance is that of the call which made the latest of them; `calls` has all calls.
     """
     options = identity["env_kwargs"]
     errors = sum(record.error is not None for record in records)
     counted = [record.episode for record in records if record.error is None]
-    sessions = sessions_of(Path(settings.out), counted)
-    latest = sessions[-1] if sessions else _session(settings)
+    calls = calls_of(Path(settings.out), counted)
+    latest = calls[-1] if calls else _this_call(settings)
     origin = {
         **{key: value for key, value in latest.items() if key != "episodes"},
         **settings.source.provenance(),
@@ -322,7 +322,7 @@ def summarise(
         "env_kwargs": options,
         "seed": settings.seed,
         **_of_a_car(options, identity),
-        "sessions": sessions,
+        "calls": calls,
     }
     kind = settings.kind
     return Summary(
@@ -334,7 +334,7 @@ def summarise(
     )
 
 
-def _session(settings: EvaluationSettings) -> dict[str, Any]:
+def _this_call(settings: EvaluationSettings) -> dict[str, Any]:
     """What this call makes its episodes with."""
     return {
         **provenance(),

@@ -4,7 +4,7 @@
 OUT/
   evaluation.json   what is evaluated: policy hash, environment, its options, seed
   episodes.jsonl    one `EpisodeRecord` a line, appended and flushed as episodes finish
-  sessions.jsonl    one line a call that ran episodes: revision, versions, machine, command
+  calls.jsonl    one line a call that ran episodes: revision, versions, machine, command
   summary.json      metrics with intervals, provenance
   report.html       the report, one file
 ```

@@ -18,6 +18,7 @@ from typing import Any
 
 from helmsight.envs.parking.scenario import Scenario, make_scenario
 from helmsight.eval import plan_view
+from helmsight.eval.calls import different_code
 from helmsight.eval.episode_kinds import PARKING, EpisodeKind
 from helmsight.eval.records import EpisodeRecord, write_atomically
 from helmsight.eval.report_tables import (
@@ -27,7 +28,6 @@ from helmsight.eval.report_tables import (
     quantile,
     tasks_table,
 )
-from helmsight.eval.sessions import different_code
 from helmsight.eval.statistics import Interval
 from helmsight.eval.video import PLAYBACK_SPEED, Film
 
@@ -164,7 +164,7 @@ def _warnings(content: ReportContent) -> str:
         )
     if content.provenance.get("target_source") == "oracle":
         lines.append("The target pose came from simulator truth; this is no reportable result.")
-    code = different_code(content.provenance.get("sessions", []))
+    code = different_code(content.provenance.get("calls", []))
     if code is not None:
         lines.append(code)
     differing = [str(film.episode) for film in content.films if not film.agrees]
@@ -302,7 +302,7 @@ def _film(film: Film, content: ReportContent) -> str:
 
 def provenance_list(origin: Mapping[str, Any]) -> str:
     """Where a result comes from, as a description list; the command is shown apart, and
-    sessions only where there are several."""
+    calls only where there are several."""
 
     def rows(prefix: str, value: Any) -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and len(prefix.split(" · ")) < 2:
@@ -314,7 +314,7 @@ def provenance_list(origin: Mapping[str, Any]) -> str:
         said = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
         return [(prefix.replace("_", " "), said)]
 
-    hidden = {"command"} if len(origin.get("sessions", [])) > 1 else {"command", "sessions"}
+    hidden = {"command"} if len(origin.get("calls", [])) > 1 else {"command", "calls"}
     shown = {key: value for key, value in origin.items() if key not in hidden}
     return (
         '<dl class="provenance">'

@@ -6,8 +6,8 @@ import pytest
 from evaluation_fakes import FAKE_ENV, FakeSource
 
 from helmsight.eval import evaluation
+from helmsight.eval.calls import begin_call, calls_of, different_code
 from helmsight.eval.evaluation import EvaluationSettings, Summary, evaluate
-from helmsight.eval.sessions import begin_session, different_code, sessions_of
 
 ORIGIN = {
     "time": "2026-01-01",
@@ -41,7 +41,7 @@ def test_every_call_that_ran_episodes_is_in_the_summary(run, tmp_path):
     origin = json.loads((tmp_path / "summary.json").read_text())["provenance"]
     assert [
         (part["git_revision"], part["command"], part["timing"]["torch_threads"], part["episodes"])
-        for part in origin["sessions"]
+        for part in origin["calls"]
     ] == [("aaaa", "first", 1, 2), ("bbbb", "second", 2, 3)]
     assert (origin["git_revision"], origin["command"]) == ("bbbb", "second")
 
@@ -60,8 +60,8 @@ def test_other_code_is_told_on_the_screen_and_in_the_report(run, tmp_path):
 
 def test_episodes_of_before_sessions_were_written_keep_what_their_summary_said(run, tmp_path):
     run("aaaa", 2)
-    (tmp_path / "sessions.jsonl").unlink()
-    parts = run("bbbb", 3).provenance["sessions"]
+    (tmp_path / "calls.jsonl").unlink()
+    parts = run("bbbb", 3).provenance["calls"]
     assert [(part["git_revision"], part["episodes"]) for part in parts] == [
         ("aaaa", 2),
         ("bbbb", 1),
@@ -70,36 +70,36 @@ def test_episodes_of_before_sessions_were_written_keep_what_their_summary_said(r
 
 def test_episodes_of_which_nothing_is_known_are_of_unknown_code(run, tmp_path):
     run("aaaa", 2)
-    for name in ("sessions.jsonl", "summary.json"):
+    for name in ("calls.jsonl", "summary.json"):
         (tmp_path / name).unlink()
     assert "revisions unknown (2 episodes), bbbb (1 episodes)" in run("bbbb", 3).table()
 
 
 def test_an_episode_is_of_the_last_call_that_set_out_to_run_it(tmp_path):
-    begin_session(tmp_path, ORIGIN, [0, 1, 2])
-    begin_session(tmp_path, {**ORIGIN, "git_revision": "bbbb"}, [2])
-    parts = sessions_of(tmp_path, [0, 1, 2])
+    begin_call(tmp_path, ORIGIN, [0, 1, 2])
+    begin_call(tmp_path, {**ORIGIN, "git_revision": "bbbb"}, [2])
+    parts = calls_of(tmp_path, [0, 1, 2])
     assert [(part["git_revision"], part["episodes"]) for part in parts] == [
         ("aaaa", 2),
         ("bbbb", 1),
     ]
-    assert [part["git_revision"] for part in sessions_of(tmp_path, [2])] == ["bbbb"]
+    assert [part["git_revision"] for part in calls_of(tmp_path, [2])] == ["bbbb"]
 
 
 def test_calls_that_differ_in_their_time_alone_are_one(tmp_path):
-    begin_session(tmp_path, ORIGIN, [0])
-    begin_session(tmp_path, {**ORIGIN, "time": "2026-01-02"}, [1, 2])
-    (part,) = sessions_of(tmp_path, [0, 1, 2])
+    begin_call(tmp_path, ORIGIN, [0])
+    begin_call(tmp_path, {**ORIGIN, "time": "2026-01-02"}, [1, 2])
+    (part,) = calls_of(tmp_path, [0, 1, 2])
     assert (part["time"], part["episodes"]) == ("2026-01-02", 3)
 
 
-def test_a_torn_last_line_is_no_session(tmp_path):
-    begin_session(tmp_path, ORIGIN, [0])
-    with (tmp_path / "sessions.jsonl").open("a") as file:
+def test_a_torn_last_line_is_no_this_call(tmp_path):
+    begin_call(tmp_path, ORIGIN, [0])
+    with (tmp_path / "calls.jsonl").open("a") as file:
         file.write('{"epi')
-    assert len(sessions_of(tmp_path, [0])) == 1
-    begin_session(tmp_path, ORIGIN, [1])
-    assert sessions_of(tmp_path, [0, 1])[0]["episodes"] == 2
+    assert len(calls_of(tmp_path, [0])) == 1
+    begin_call(tmp_path, ORIGIN, [1])
+    assert calls_of(tmp_path, [0, 1])[0]["episodes"] == 2
 
 
 def test_packages_that_differ_are_named():

@@ -1,6 +1,6 @@
 """Which calls made an evaluation's episodes: with what code, on what machine and how.
 
-`sessions.jsonl` gets a line for each call that has episodes to run, before it runs them. A finished
+`calls.jsonl` gets a line for each call that has episodes to run, before it runs them. A finished
 episode is never run again, so the last line that names it is of the call that made it, also where
 calls were killed.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 from helmsight.eval.records import drop_torn_line
 
-_FILE = "sessions.jsonl"
-# What a session says besides its episodes, each in the form of a summary's provenance.
+_FILE = "calls.jsonl"
+# What a call says besides its episodes, each in the form of a summary's provenance.
 _UNKNOWN: dict[str, Any] = {
     "time": "",
     "versions": {},
@@ -27,7 +27,7 @@ _UNKNOWN: dict[str, Any] = {
 _CODE = ("git_revision", "versions")
 
 
-def begin_session(folder: Path, origin: dict[str, Any], episodes: Sequence[int]) -> None:
+def begin_call(folder: Path, origin: dict[str, Any], episodes: Sequence[int]) -> None:
     """Write down that a call of this `origin` now runs `episodes`; only behind the folder's lock.
 
     origin: `time`, `versions`, `git_revision`, `machine`, `timing` and `command`.
@@ -39,19 +39,19 @@ def begin_session(folder: Path, origin: dict[str, Any], episodes: Sequence[int])
         file.write(line + "\n")
 
 
-def adopt_former_session(folder: Path, finished: Sequence[int]) -> None:
-    """Where episodes finished before sessions were written down, take what the summary says."""
+def adopt_former_call(folder: Path, finished: Sequence[int]) -> None:
+    """Where episodes finished before calls were written down, take what the summary says."""
     if (folder / _FILE).exists() or not finished:
         return
     summary = folder / "summary.json"
     said = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
     known = said.get("provenance", {})
     origin = {key: known.get(key, unknown) for key, unknown in _UNKNOWN.items()}
-    begin_session(folder, origin, finished)
+    begin_call(folder, origin, finished)
 
 
-def sessions_of(folder: Path, episodes: Sequence[int]) -> list[dict[str, Any]]:
-    """The distinct sessions that made some of `episodes`, the latest last.
+def calls_of(folder: Path, episodes: Sequence[int]) -> list[dict[str, Any]]:
+    """The distinct calls that made some of `episodes`, the latest last.
 
     `episodes` of each is how many it made; calls that differ in nothing but their time are one.
     """
@@ -62,25 +62,25 @@ def sessions_of(folder: Path, episodes: Sequence[int]) -> list[dict[str, Any]]:
     makers = [made_by[episode] for episode in episodes if episode in made_by]
     distinct: dict[str, dict[str, Any]] = {}
     for number in sorted(set(makers)):
-        session = {**lines[number], "episodes": makers.count(number)}
-        same = json.dumps([session[key] for key in _UNKNOWN if key != "time"])
+        call = {**lines[number], "episodes": makers.count(number)}
+        same = json.dumps([call[key] for key in _UNKNOWN if key != "time"])
         before = distinct.pop(same, {"episodes": 0})
-        distinct[same] = {**session, "episodes": session["episodes"] + before["episodes"]}
+        distinct[same] = {**call, "episodes": call["episodes"] + before["episodes"]}
     return list(distinct.values())
 
 
-def different_code(sessions: Sequence[dict[str, Any]]) -> str | None:
-    """A sentence that names the revisions where the sessions' code or packages differ."""
-    if all(session[key] == sessions[0][key] for session in sessions for key in _CODE):
+def different_code(calls: Sequence[dict[str, Any]]) -> str | None:
+    """A sentence that names the revisions where the calls' code or packages differ."""
+    if all(call[key] == calls[0][key] for call in calls for key in _CODE):
         return None
     parts = ", ".join(
-        f"{str(session['git_revision'] or 'unknown')[:12]} ({session['episodes']} episodes)"
-        for session in sessions
+        f"{str(call['git_revision'] or 'unknown')[:12]} ({call['episodes']} episodes)"
+        for call in calls
     )
     changed = sorted(
         name
-        for name in {name for session in sessions for name in session["versions"]}
-        if len({session["versions"].get(name) for session in sessions}) > 1
+        for name in {name for call in calls for name in call["versions"]}
+        if len({call["versions"].get(name) for call in calls}) > 1
     )
     packages = f"; versions differ of {', '.join(changed)}" if changed else ""
     return f"The episodes were made by different code: revisions {parts}{packages}."
