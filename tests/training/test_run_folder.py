@@ -55,6 +55,36 @@ def test_a_moved_run_is_the_same_run(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, {"out": "there", "x": 1}, seed=0)
 
 
+def test_a_folder_in_which_a_run_is_under_way_is_refused(tmp_path: Path) -> None:
+    with (
+        RunFolder.open(tmp_path, {"x": 1}, seed=0),
+        pytest.raises(ValueError, match=f"another process is training in {tmp_path}"),
+    ):
+        RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_a_run_that_ended_frees_its_folder(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0) as ended:
+        pass
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0) as other:
+        assert other is not ended
+
+
+def test_a_refused_configuration_leaves_the_folder_free(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n')
+    with pytest.raises(ValueError, match="another configuration") as caught:
+        RunFolder.open(tmp_path, {"x": 2}, seed=0)
+    assert caught.tb is not None  # which still holds what was opened
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_the_processes_of_one_run_share_its_folder(tmp_path: Path, monkeypatch) -> None:
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0):
+        monkeypatch.setenv("RANK", "1")
+        RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
 def test_lines_after_the_checkpoint_are_cut_and_so_is_a_torn_one(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
