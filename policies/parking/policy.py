@@ -98,7 +98,8 @@ class ParkingPolicy(Policy):
             [state["mean"][index] for index in self._sensors],
             [state["std"][index] for index in self._sensors],
         )
-        fades = torch.tensor([name == "steering_angle" for name in config.state_inputs])
+        fading = [name == "steering_angle" for name in config.state_inputs]
+        fades = torch.tensor(fading, dtype=torch.bool)  # also where there are none
         self._fades: Tensor
         self.register_buffer("_fades", fades, persistent=False)
         self.action_range = RangeScaler(embodiment.action)
