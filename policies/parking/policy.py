@@ -77,6 +77,7 @@ class ParkingPolicy(Policy):
     """See the module's docstring; `config` says which parts are on."""
 
     config_class = ParkingPolicyConfig
+    options_of_weights = ("attention_heads", "state_inputs", "steering_fades_at", "depth", "grid")
     config: ParkingPolicyConfig
 
     def __init__(

@@ -15,7 +15,7 @@ from torch import Tensor
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.base import OTHER_LOOK
-from helmsight.policies.modules.birds_eye import Grid
+from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from helmsight.policies.parking.config import (
@@ -292,6 +292,16 @@ def test_what_cannot_teach_or_be_taught_is_refused(teacher: str, pupil: str) -> 
 def test_a_teacher_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="shape differs"):
         tiny_policy().learn_from(tiny_policy(sees="label", width=64))
+
+
+def test_a_teacher_that_read_its_sensors_in_another_order_is_refused() -> None:
+    teacher = tiny_policy(sees="label", state_inputs=("steering_angle", "speed"))
+    with pytest.raises(ValueError, match="mean something else in this pupil: state_inputs was"):
+        tiny_policy().learn_from(teacher)
+
+
+def test_a_teacher_knows_nothing_of_the_depths_that_its_pupil_sees() -> None:
+    tiny_policy(depth=DepthBins(0.5, 10.0, 8)).learn_from(tiny_policy(sees="label"))
 
 
 # ---- Control ----
