@@ -166,9 +166,11 @@ def _acquire_lock(path: Path) -> IO[str] | None:
     lock = (path / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.close()
         raise ValueError(f"another process is training in {path}") from error
+    except OSError:
+        pass  # a file system without locks: rather unguarded than not at all
     return lock
 
 

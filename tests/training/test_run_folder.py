@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -76,6 +78,14 @@ def test_a_refused_configuration_leaves_the_folder_free(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another configuration") as caught:
         RunFolder.open(tmp_path, {"x": 2}, seed=0)
     assert caught.tb is not None  # which still holds what was opened
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_a_file_system_without_locks_can_be_trained_on(tmp_path: Path, monkeypatch) -> None:
+    def without_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
     RunFolder.open(tmp_path, {"x": 1}, seed=0)
 
 
