@@ -93,6 +93,8 @@ def collect(settings: CollectionSettings, show_progress: bool = True) -> Collect
         with display:
             interrupted = _collect_missing(settings, writer, log, tally, display)
         seconds = time.monotonic() - start
+        if interrupted:
+            log = read_log(settings)  # with the line of a commit that was interrupted at its end
         new = writer.num_episodes - before
         summary = _summarise(writer, log, new, seconds, settings, interrupted)
         text = json.dumps(dataclasses.asdict(summary), indent=2)
