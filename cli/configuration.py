@@ -26,7 +26,7 @@ def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
     Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
     choices of a group, values of another kind than the default's, and keys without a default that
     were not given. Keys that a command only passes on (`CALLING`) are judged by the command that
-    gets them.
+    gets them; their mappings come flat, one entry a word, with dots in its key.
     """
     import helmsight.configs
 
@@ -54,30 +54,75 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-        overrides = [_as_override(folder, word) for word in words]
-        _refuse_unreadable(words, overrides)
+        overrides = {word: _as_override(folder, word) for word in words}
+        _refuse_unreadable(overrides)
+        own = [word for word in words if not _is_passed_on(folder, _key(word))]
+        passed = [word for word in words if _is_passed_on(folder, _key(word))]
         try:
             defaults = _defaults(folder, words)
             _refuse_unknown_keys(folder, words, defaults)
-            composed = compose("config", overrides=overrides)
+            composed = compose("config", overrides=[overrides[word] for word in own])
+            given = _values_passed_on(composed, {_key(word): overrides[word] for word in passed})
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_first_line(error)) from error
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         keys = ", ".join(f"{key}=..." for key in missing)
         raise ValueError(f"not given: {keys} (helmsight {folder.name} --help says what they mean)")
-    resolved = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(resolved, dict)
-    return checked(OmegaConf.to_container(defaults), resolved)  # type: ignore[arg-type]
+    resolved: Any = OmegaConf.to_container(composed, resolve=True)
+    kinds: Any = OmegaConf.to_container(defaults)
+    for name in CALLING.get(folder.name, ()):
+        resolved[name], kinds[name] = _flat(resolved[name]), _flat(kinds[name])
+    for key, value in given.items():
+        name, _, rest = key.partition(".")
+        resolved[name] |= _flat({rest: value})
+    return checked(kinds, resolved)
 
 
-def _refuse_unreadable(words: list[str], overrides: list[str]) -> None:
+def _values_passed_on(composed: Any, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """The value of each key whose word another command gets.
+
+    Hydra's grammar reads them, but Hydra does not merge them: `train.policy=parking` and
+    `train.policy.width=64` are two words, of which a merge keeps the last alone.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    values = []
+    for key, override in overrides.items():
+        parsed = OverridesParser.create().parse_override(override)
+        if parsed.is_sweep_override():
+            text = override.partition("=")[2]
+            raise ValueError(
+                f"{key}={text} holds several values; one value with commas needs quotes of its "
+                f'own: "{key}={quoted(text)}"'
+            )
+        values.append(parsed.value())
+    beside: Any = OmegaConf.to_container(composed)
+    resolved: Any = OmegaConf.to_container(
+        OmegaConf.create({**beside, "_passed_on": values}), resolve=True
+    )
+    return dict(zip(overrides, resolved["_passed_on"], strict=True))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _refuse_unreadable(overrides: Mapping[str, str]) -> None:
     """Names a word whose value is not Hydra's grammar, and says how to write it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
-    for word, override in zip(words, overrides, strict=True):
+    for word, override in overrides.items():
         try:
             parser.parse_override(override)
         except HydraException as error:
@@ -113,18 +158,31 @@ def _refuse_unknown_keys(folder: Path, words: list[str], defaults: Any) -> None:
         raise ValueError(f"unknown key {key!r}{hint} (keys: {top})")
 
 
+def _key(word: str) -> str:
+    """A word's key without the signs that let Hydra add it."""
+    return word.partition("=")[0].lstrip("+")
+
+
 def _is_new(folder: Path, key: str) -> bool:
     """Whether a key may be one that the defaults do not have."""
     first, dot, _ = key.partition(".")
-    return bool(dot) and first in (*OPEN, *CALLING.get(folder.name, ()))
+    return bool(dot) and (first in OPEN or _is_passed_on(folder, key))
+
+
+def _is_passed_on(folder: Path, key: str) -> bool:
+    """Whether a key is one of another command that this one calls."""
+    first, dot, _ = key.partition(".")
+    return bool(dot) and first in CALLING.get(folder.name, ())
 
 
 def _as_override(folder: Path, word: str) -> str:
     """A word for Hydra's grammar."""
-    key, _, value = word.partition("=")
-    if key in LITERAL and value != "null" and not value.startswith(("[", "'", '"')):
-        return f"{key}={quoted(value)}"
-    return f"++{word.lstrip('+')}" if _is_new(folder, key.lstrip("+")) else word
+    key, value = _key(word), word.partition("=")[2]
+    sign = "++" if _is_new(folder, key) else ""
+    text = key.partition(".")[2] if _is_passed_on(folder, key) else key
+    if text in LITERAL and value != "null" and not value.startswith(("[", "'", '"')):
+        return f"{sign}{key}={quoted(value)}"
+    return f"{sign}{key}={value}" if sign else word
 
 
 def quoted(text: str) -> str:

@@ -65,6 +65,8 @@ class TrainedModel(nn.Module, abc.ABC):
     config_class: ClassVar[type]
     # Whether `know_instructions` is to be told the instructions of the training data.
     follows_instructions: ClassVar[bool] = False
+    # Options that give the weights their meaning: weights of equal shape do not fit another value.
+    options_of_weights: ClassVar[tuple[str, ...]] = ()
     # Features that not every data set has, and the option that trains without them.
     optional_inputs: ClassVar[Mapping[str, str]] = {}
 

@@ -38,6 +38,19 @@ def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:
     return config_class(**arguments)
 
 
+def differences(before: Any, now: Any, prefix: str = "") -> dict[str, str]:
+    """How two configurations of one class differ: option, with dots, to `option was A, is B`."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(before):
+        name = f"{prefix}{field.name}"
+        old, new = getattr(before, field.name), getattr(now, field.name)
+        if dataclasses.is_dataclass(old) and type(old) is type(new):
+            found |= differences(old, new, f"{name}.")
+        elif old != new:
+            found[name] = f"{name} was {old!r}, is {new!r}"
+    return found
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type; True for types that plain values do not have.
 

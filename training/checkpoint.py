@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -37,24 +38,35 @@ _DISCARDED = ".discarded-"
 def write_file_atomically(path: Path, text: str) -> None:
     """Replace `path` by `text`: a reader, or a kill at any moment, sees the old or the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
 
 
 def write_folder_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Make `folder` out of what `write` puts into an empty one; an old `folder` is replaced."""
+    """Make `folder` out of what `write` puts into an empty one; an old `folder` is replaced.
+
+    Where `write` raises, nothing of what it wrote is left, and an old `folder` stays.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f"{_UNFINISHED}{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    write(unfinished)
-    for path in unfinished.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    try:
+        write(unfinished)
+        for path in unfinished.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs its space
+        raise
     _discard(folder)
     unfinished.rename(folder)
 
@@ -78,12 +90,26 @@ class CheckpointStore:
         self.keep = keep
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Write a checkpoint through `write(folder)`, point `last` at it, delete the old ones."""
+        """Write a checkpoint through `write(folder)`, point `last` at it, delete the old ones.
+
+        Raises OSError where it can not be written, naming the checkpoint that there is instead.
+        """
         folder = self.folder / f"{step:06d}"
-        write_folder_atomically(folder, write)
+        try:
+            write_folder_atomically(folder, write)
+        except (SafetensorError, OSError) as error:
+            raise OSError(self._not_written(step, error)) from error
         write_file_atomically(self.folder / "last", f"{folder.name}\n")
         self._prune(newest=step)
         return folder
+
+    def _not_written(self, step: int, error: Exception) -> str:
+        last = self.last()
+        kept = f"the last good one is {last}" if last else "there is none before it"
+        return (
+            f"the checkpoint of step {step} could not be written ({error}); {kept}. Free some "
+            "space and run the same command again"
+        )
 
     def last(self) -> Path | None:
         """The newest whole checkpoint, None before the first."""
@@ -190,7 +216,10 @@ def load_weights(module: nn.Module, path: Path) -> None:
 def _load(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"the checkpoint is incomplete: there is no {path}")
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no readable safetensors file: {error}") from error
 
 
 def _independent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -39,8 +39,8 @@ def train(
     The run's configuration also holds what the data sets contained, as `data_contents`: a run does
     not go on with others.
 
-    Raises DatasetError (a ValueError) for a data set that cannot be read, or whose embodiment
-    differs from the first one's.
+    Raises DatasetError (a ValueError) for a data set that cannot be read, that is empty, or whose
+    embodiment differs from the first one's.
     """
     data = LeRobotTrainingData(settings)
     config = {
@@ -63,6 +63,9 @@ class LeRobotTrainingData:
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
         self.datasets = [LeRobotDataset(Path(root)) for root in settings.data]
+        for dataset in self.datasets:
+            if dataset.num_episodes == 0:
+                raise DatasetError(f"{dataset.root} holds no episodes yet; collect some first")
         embodiment = self.datasets[0].embodiment
         if embodiment is None:
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.base import Statistics, TrainedModel, misfits
+from helmsight.policies.plain_config import differences
 from helmsight.training.data import MakePolicy
 
 
@@ -11,10 +12,11 @@ def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
     """What `make_policy` makes, with the weights of `start`.
 
     The scales of states and actions stay those of `start`: in others its weights would mean
-    something else. Instructions and losses are the new training's own.
+    something else. Instructions and losses are the new training's own. Other options that differ
+    are printed: a guard that `start` had is not taken over.
 
-    What is returned raises ValueError where `start` is of another type, for another robot or of
-    another shape, naming what differs.
+    What is returned raises ValueError where `start` is of another type, for another robot, of
+    another shape or trained with other `options_of_weights`, naming what differs.
     """
 
     def make(embodiment: EmbodimentSpec, statistics: Statistics) -> TrainedModel:
@@ -26,7 +28,10 @@ def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
                 f"start holds a {start.type_name} model; policy={model.type_name} can not begin "
                 "with its weights"
             )
-        _copy_weights(start, model)
+        changed = _changed_options(start, model)
+        _copy_weights(start, model, changed)
+        if changed:
+            print(f"start differs in: {'; '.join(changed.values())}")
         return model
 
     return make
@@ -46,13 +51,32 @@ def _require_same_robot(start: EmbodimentSpec, data: EmbodimentSpec) -> None:
             )
 
 
-def _copy_weights(start: TrainedModel, model: TrainedModel) -> None:
+def _changed_options(start: TrainedModel, model: TrainedModel) -> dict[str, str]:
+    """How the options differ, but for those of the losses.
+
+    Raises ValueError for one of those that give the weights their meaning.
+    """
+    found = differences(start.config, model.config)
+    found = {name: text for name, text in found.items() if not name.startswith("loss.")}
+    names = model.options_of_weights
+    meaning = [text for name, text in found.items() if name.split(".")[0] in names]
+    if meaning:
+        raise ValueError(
+            f"start's weights mean something else in this policy: {'; '.join(meaning)}. "
+            "Train with the options that it was trained with"
+        )
+    return found
+
+
+def _copy_weights(start: TrainedModel, model: TrainedModel, changed: dict[str, str]) -> None:
     weights = start.state_dict()
     problems = misfits(model, weights)
     if problems:
-        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+        options = [text for name, text in changed.items() if not name.startswith("guard.")]
+        shown = options or problems[:5]
         raise ValueError(
-            f"start has another shape than this policy: {shown} "
-            f"({len(problems)} tensors differ). Train with the options that it was trained with"
+            f"start has another shape than this policy: {'; '.join(shown)} "
+            f"({len(problems)} tensors differ, {problems[0]}). "
+            "Train with the options that it was trained with"
         )
     model.load_state_dict(weights)

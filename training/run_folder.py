@@ -8,12 +8,14 @@ RUN/
 ├── metrics/           the same for TensorBoard
 ├── checkpoints/       see checkpoint.py
 ├── policy/            the final policy, averaged weights, for load_policy
-└── summary.json       steps, samples a second, minutes, final losses, validation
+├── summary.json       steps, samples a second, minutes, final losses, validation
+└── .lock              locked while a process trains here
 ```
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -22,7 +24,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -52,33 +54,44 @@ class RunFolder:
         self.checkpoints = CheckpointStore(path / "checkpoints")
         self._lines: Any = None
         self._board: Any = None
+        self._lock: IO[str] | None = None
 
     @classmethod
     def open(cls, path: Path, config: Mapping[str, Any], seed: int) -> RunFolder:
         """Start the run `config` in `path`, or continue it if it was started there before.
 
-        Raises ValueError naming the keys if another configuration was started there; one that
-        failed before it had logged a step is forgotten.
+        The folder is locked until the context ends (or what is returned is dropped).
+
+        Raises ValueError if another process trains there, and naming the keys if another
+        configuration was started there; one that failed before it had logged a step is forgotten.
         """
-        folder = cls(path)
         plain = plain_data(config)
-        stored_file = path / "config.yaml"
-        if stored_file.is_file():
-            stored = yaml.safe_load(stored_file.read_text(encoding="utf-8"))
-            differing = config_differences(stored, plain)
-            if differing and not folder._has_steps():
-                folder._begin(plain, seed)
-            elif differing:
-                raise ValueError(
-                    f"{path} holds a run with another configuration: {'; '.join(differing)}. "
-                    "Give the same configuration to continue it, or another out= to start anew"
-                )
-        else:
-            folder._begin(plain, seed)
+        folder = cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        folder._lock = _acquire_lock(path)
+        try:
+            folder._begin_or_continue(plain, seed)
+        except BaseException:
+            folder._free()  # not when the traceback, which holds the folder, is dropped
+            raise
         return folder
 
+    def _begin_or_continue(self, config: Mapping[str, Any], seed: int) -> None:
+        stored_file = self.path / "config.yaml"
+        if not stored_file.is_file():
+            self._begin(config, seed)
+            return
+        stored = yaml.safe_load(stored_file.read_text(encoding="utf-8"))
+        differing = config_differences(stored, config)
+        if differing and self._has_steps():
+            raise ValueError(
+                f"{self.path} holds a run with another configuration: {'; '.join(differing)}. "
+                "Give the same configuration to continue it, or another out= to start anew"
+            )
+        if differing:
+            self._begin(config, seed)
+
     def _begin(self, config: Mapping[str, Any], seed: int) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
         versions = json.dumps(collect_versions(seed), indent=1)
         write_file_atomically(self.path / "versions.json", versions)
         # Last, because its presence says that the folder is a run.
@@ -135,6 +148,30 @@ class RunFolder:
         if self._lines is not None:
             self._lines.close()
             self._board.close()
+        self._free()
+
+    def _free(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _acquire_lock(path: Path) -> IO[str] | None:
+    """Lock a run's folder against a second run; the kernel frees it however we end.
+
+    The processes of one run (`accelerate launch`) share the folder: the first of them holds it.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    lock = (path / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise ValueError(f"another process is training in {path}") from error
+    except OSError:
+        pass  # a file system without locks: rather unguarded than not at all
+    return lock
 
 
 def plain_data(value: Any) -> Any:

@@ -19,6 +19,7 @@ SPEED_OFFSET = 3
 WAYPOINT_OFFSETS = (1, 11, 21, 31)
 SEMANTIC_CLASSES = 3
 SEMANTIC_SIZE = 64
+LABEL_EXTENT = 10.0  # metres that the recorded bird's-eye label covers in each direction
 TARGET_ENTRIES = ("target_x", "target_y", "target_yaw")
 
 
@@ -61,6 +62,8 @@ class ParkingPolicyConfig:
     steering_fades_at: speed in m/s from which on the steering angle is hidden. A standing car waits
     for its wheels and must know where they are; a clone that reads them while it moves copies them
     and steers on and on.
+    grid: cells a side, and the metres that they cover in each direction; for policies that see,
+    those of the recorded label, which they learn from.
     guard: what looks whether the way is free before the car moves; for policies that see.
     body_front, body_rear, body_width: the parked car's outline about its rear axle in metres.
     """
@@ -104,6 +107,12 @@ class ParkingPolicyConfig:
         if self.image_stride == 4 and self.grid.size > SEMANTIC_SIZE:
             raise ValueError(
                 f"image_stride=4 takes grids up to {SEMANTIC_SIZE}, got {self.grid.size}"
+            )
+        if self.sees != "nothing" and self.grid.extent != LABEL_EXTENT:
+            raise ValueError(
+                f"policy.grid.extent must be {LABEL_EXTENT:g}, got {self.grid.extent:g}: the "
+                "recorded bird's-eye label, from which the policy learns what stands where, "
+                f"covers {LABEL_EXTENT:g} m in each direction"
             )
         if not 1 <= self.steps_per_decision <= self.chunk:
             raise ValueError(

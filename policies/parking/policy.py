@@ -77,6 +77,7 @@ class ParkingPolicy(Policy):
     """See the module's docstring; `config` says which parts are on."""
 
     config_class = ParkingPolicyConfig
+    options_of_weights = ("attention_heads", "state_inputs", "steering_fades_at", "depth", "grid")
     config: ParkingPolicyConfig
 
     def __init__(
@@ -98,7 +99,8 @@ class ParkingPolicy(Policy):
             [state["mean"][index] for index in self._sensors],
             [state["std"][index] for index in self._sensors],
         )
-        fades = torch.tensor([name == "steering_angle" for name in config.state_inputs])
+        fading = [name == "steering_angle" for name in config.state_inputs]
+        fades = torch.tensor(fading, dtype=torch.bool)  # also where there are none
         self._fades: Tensor
         self.register_buffer("_fades", fades, persistent=False)
         self.action_range = RangeScaler(embodiment.action)

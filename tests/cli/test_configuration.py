@@ -44,6 +44,33 @@ def test_words_for_the_commands_that_a_command_calls_are_passed_on():
     )
 
 
+def test_a_choice_and_an_option_below_it_are_both_passed_on():
+    words = ["train.policy=privileged", "train.policy.width=128"]
+    for given in (words, words[::-1]):
+        train = configuration("sweep", ["data=D", "out=O", *given])["train"]
+        assert (train["policy"], train["policy.width"]) == ("privileged", 128)
+
+
+def test_of_two_words_for_one_key_the_last_is_passed_on():
+    words = ["train.max_steps=3", "train.max_steps=4"]
+    assert configuration("sweep", ["data=D", "out=O", *words])["train"]["max_steps"] == 4
+
+
+def test_a_mapping_that_is_passed_on_changes_the_entries_that_it_names():
+    collect = configuration("demo", ["collect.families={standard: 0.5}"])["collect"]
+    assert (collect["families.standard"], collect["families.cluttered"]) == (0.5, 0.0)
+
+
+def test_several_values_in_a_word_that_is_passed_on_are_refused():
+    message = refused("sweep", ["data=D", "out=O", "train.seed=1,2"])
+    assert "train.seed=1,2 holds several values" in message
+
+
+def test_a_folder_that_is_passed_on_may_have_any_name():
+    values = configuration("sweep", ["data=D", "out=O", "train.teacher=runs/a, b=(1)"])
+    assert values["train"]["teacher"] == "runs/a, b=(1)"
+
+
 def test_an_unknown_key_without_a_near_one_is_answered_with_all_keys():
     message = refused("collect", [*COLLECT, "qqqq=4"])
     assert "did you mean" not in message

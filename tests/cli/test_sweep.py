@@ -40,6 +40,12 @@ def test_a_job_trains_on_the_common_data_with_its_own_words_and_seed():
     assert configuration("train", words)["out"] == str(made[1].folder / "run")
 
 
+def test_a_job_trains_the_policy_that_was_asked_for_with_its_options():
+    given = values("train.policy=privileged", "train.policy.width=128")
+    policy = configuration("train", next(jobs(given, Path("O"))).words)["policy"]
+    assert (policy["sees"], policy["width"]) == ("label", 128)
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_job_s_words_are_a_training_that_exists(experiment):
     for job in jobs(values(f"experiment={experiment}"), Path("O")):

@@ -15,7 +15,7 @@ from torch import Tensor
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.base import OTHER_LOOK
-from helmsight.policies.modules.birds_eye import Grid
+from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from helmsight.policies.parking.config import (
@@ -294,6 +294,16 @@ def test_a_teacher_of_another_width_is_refused() -> None:
         tiny_policy().learn_from(tiny_policy(sees="label", width=64))
 
 
+def test_a_teacher_that_read_its_sensors_in_another_order_is_refused() -> None:
+    teacher = tiny_policy(sees="label", state_inputs=("steering_angle", "speed"))
+    with pytest.raises(ValueError, match="mean something else in this pupil: state_inputs was"):
+        tiny_policy().learn_from(teacher)
+
+
+def test_a_teacher_knows_nothing_of_the_depths_that_its_pupil_sees() -> None:
+    tiny_policy(depth=DepthBins(0.5, 10.0, 8)).learn_from(tiny_policy(sees="label"))
+
+
 # ---- Control ----
 
 
@@ -467,6 +477,12 @@ def test_the_state_policy_tells_its_waypoints_alone() -> None:
     assert policy.diagnostics().keys() == {"waypoints"}
 
 
+def test_a_policy_needs_no_sensor_beside_the_target() -> None:
+    policy = tiny_policy(sees="nothing", state_inputs=())
+    action, _ = policy.predict(random_observation(policy.embodiment))
+    assert np.isfinite(action).all()
+
+
 # ---- Bad input ----
 
 
@@ -477,6 +493,7 @@ def test_the_state_policy_tells_its_waypoints_alone() -> None:
         ({"birds_eye": "ipm"}, "unknown birds_eye 'ipm'; expected one of sampling"),
         ({"steps_per_decision": 5}, r"steps_per_decision must be 1 to chunk \(4\), got 5"),
         ({"grid": Grid(size=48)}, "grid.size must be even and divide 128, got 48"),
+        ({"grid": Grid(16, 12.0)}, r"policy\.grid\.extent must be 10, got 12: .* covers 10 m"),
     ),
 )
 def test_a_wrong_option_is_named_with_what_was_expected(
@@ -484,6 +501,10 @@ def test_a_wrong_option_is_named_with_what_was_expected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         ParkingPolicyConfig(**changes)
+
+
+def test_a_policy_without_the_label_takes_any_grid() -> None:
+    assert ParkingPolicyConfig(sees="nothing", grid=Grid(16, 12.0)).grid.extent == 12.0
 
 
 def test_an_unknown_sensor_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helmsight.policies.plain_config import config_from_dict, fits
+from helmsight.policies.plain_config import config_from_dict, differences, fits
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Whole:
 def test_nested_mappings_become_nested_dataclasses_and_lists_tuples():
     made = config_from_dict(Whole, {"part": {"width": 5, "shares": [1, 0.5]}, "rate": 1})
     assert made == Whole(Part(5, (1, 0.5)), 1)
+
+
+def test_differences_are_named_by_their_options():
+    found = differences(Whole(rate=0.2), Whole(Part(width=4), rate=0.2))
+    assert found == {"part.width": "part.width was 3, is 4"}
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from helmsight.training.checkpoint import (
@@ -50,12 +51,35 @@ def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path: Path) -> None
     assert not (tmp_path / "000010").exists()
 
 
-def test_what_a_failed_write_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path)
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
-        store.save(5, break_off)
-    store.save(10, put("10"))
+        CheckpointStore(tmp_path).save(5, break_off)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_write_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".unfinished-000005").mkdir()
+    CheckpointStore(tmp_path).save(10, put("10"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000010", "last"]
+
+
+def test_a_full_disk_names_the_step_the_last_good_checkpoint_and_the_way_on(tmp_path: Path) -> None:
+    def full_disk(folder: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    store = CheckpointStore(tmp_path)
+    store.save(5, put("5"))
+    with pytest.raises(
+        OSError, match=r"step 10 .*No space left.*000005\. Free some space"
+    ) as caught:
+        store.save(10, full_disk)
+    assert "run the same command again" in str(caught.value)
+
+
+def test_damaged_weights_are_refused_by_the_name_of_their_file(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"model\.safetensors is no readable safetensors file"):
+        load_weights(nn.Linear(2, 2), tmp_path / "model.safetensors")
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from helmsight.training.collection import collect
 from helmsight.training.collection.parking.settings import ParkingCollection
 from helmsight.training.data import LeRobotTrainingData, train
+from helmsight.training.dataset.format import embodiment_features
+from helmsight.training.dataset.writer import DatasetWriter
 from helmsight.training.settings import TrainingSettings
 
 
@@ -33,6 +36,13 @@ def test_the_same_data_set_always_has_the_same_contents(tmp_path):
     first = LeRobotTrainingData(settings(tmp_path)).contents
     assert LeRobotTrainingData(settings(tmp_path)).contents == first
     assert first[0]["episodes"] == 2
+
+
+def test_a_data_set_without_episodes_is_refused_by_its_name(tmp_path):
+    robot = parking_embodiment("none")
+    DatasetWriter.create(tmp_path / "data", embodiment_features(robot), 10, robot).close()
+    with pytest.raises(ValueError, match=f"{tmp_path / 'data'} holds no episodes yet; collect"):
+        train(settings(tmp_path), make_blind_policy)
 
 
 def test_a_run_does_not_go_on_with_a_data_set_that_has_grown(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -53,6 +55,44 @@ def test_a_run_that_failed_before_its_first_step_makes_room_for_another(tmp_path
 def test_a_moved_run_is_the_same_run(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, {"out": "here", "x": 1}, seed=0)
     RunFolder.open(tmp_path, {"out": "there", "x": 1}, seed=0)
+
+
+def test_a_folder_in_which_a_run_is_under_way_is_refused(tmp_path: Path) -> None:
+    with (
+        RunFolder.open(tmp_path, {"x": 1}, seed=0),
+        pytest.raises(ValueError, match=f"another process is training in {tmp_path}"),
+    ):
+        RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_a_run_that_ended_frees_its_folder(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0) as ended:
+        pass
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0) as other:
+        assert other is not ended
+
+
+def test_a_refused_configuration_leaves_the_folder_free(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n')
+    with pytest.raises(ValueError, match="another configuration") as caught:
+        RunFolder.open(tmp_path, {"x": 2}, seed=0)
+    assert caught.tb is not None  # which still holds what was opened
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_a_file_system_without_locks_can_be_trained_on(tmp_path: Path, monkeypatch) -> None:
+    def without_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    RunFolder.open(tmp_path, {"x": 1}, seed=0)
+
+
+def test_the_processes_of_one_run_share_its_folder(tmp_path: Path, monkeypatch) -> None:
+    with RunFolder.open(tmp_path, {"x": 1}, seed=0):
+        monkeypatch.setenv("RANK", "1")
+        RunFolder.open(tmp_path, {"x": 1}, seed=0)
 
 
 def test_lines_after_the_checkpoint_are_cut_and_so_is_a_torn_one(tmp_path: Path) -> None:

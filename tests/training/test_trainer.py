@@ -56,6 +56,15 @@ def test_a_run_killed_in_the_middle_and_started_again_gives_the_same_losses(tmp_
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
 
+def test_a_run_under_way_is_not_started_a_second_time(tmp_path: Path) -> None:
+    process = start(tmp_path, max_steps=1000, delay_ms=20)
+    wait_for_lines(tmp_path, 2)
+    with pytest.raises(ValueError, match="another process is training in"):
+        tiny_run(tmp_path, max_steps=1000)
+    process.kill()
+    process.wait()
+
+
 def test_an_interrupted_run_saves_where_it_stands_and_goes_on_from_there(tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     tiny_run(whole, log_every=4)

@@ -20,7 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from helmsight.training.collection.progress import CollectionDisplay
-from helmsight.training.collection.settings import CollectionSettings, remember
+from helmsight.training.collection.settings import (
+    CollectionSettings,
+    remember,
+    require_remembered,
+)
 from helmsight.training.collection.worker import AttemptResult, run_attempt, start_workers
 from helmsight.training.dataset.format import (
     COLLECTION_LOG_PATH,
@@ -70,9 +74,12 @@ def collect(settings: CollectionSettings, show_progress: bool = True) -> Collect
     """
     fresh = not (settings.out / INFO_PATH).is_file()
     settings.check()
-    remember(settings)
+    if fresh:
+        require_remembered(settings, log=[])  # nothing is made for a round that can not be
     with closing(_open_data_set(settings, fresh)) as writer:
         log = read_log(settings)
+        require_remembered(settings, log)
+        _require_features(settings, writer)
         tally = Tally(settings.quotas(), log)
         display = CollectionDisplay(tally.wanted, tally.present, show_progress)
         if tally.is_complete:
@@ -81,10 +88,13 @@ def collect(settings: CollectionSettings, show_progress: bool = True) -> Collect
                 "episodes: nothing to do."
             )
             return _summarise(writer, log, 0, 0.0, settings, interrupted=False)
+        remember(settings, log)
         start, before = time.monotonic(), writer.num_episodes
         with display:
             interrupted = _collect_missing(settings, writer, log, tally, display)
         seconds = time.monotonic() - start
+        if interrupted:
+            log = read_log(settings)  # with the line of a commit that was interrupted at its end
         new = writer.num_episodes - before
         summary = _summarise(writer, log, new, seconds, settings, interrupted)
         text = json.dumps(dataclasses.asdict(summary), indent=2)
@@ -143,17 +153,17 @@ def read_log(settings: CollectionSettings) -> list[dict[str, Any]]:
 
 
 def _open_data_set(settings: CollectionSettings, fresh: bool) -> DatasetWriter:
-    features = settings.features()
+    if not fresh:
+        return DatasetWriter.open(settings.out)
     embodiment = settings.embodiment()
-    if fresh:
-        return DatasetWriter.create(settings.out, features, embodiment.rate_hz, embodiment)
-    writer = DatasetWriter.open(settings.out)
-    ours, theirs = _shapes(features), _shapes(writer.features)
+    return DatasetWriter.create(settings.out, settings.features(), embodiment.rate_hz, embodiment)
+
+
+def _require_features(settings: CollectionSettings, writer: DatasetWriter) -> None:
+    ours, theirs = _shapes(settings.features()), _shapes(writer.features)
     differing = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
     if differing:
-        writer.close()
         raise ValueError(f"the data set in {settings.out} differs in {', '.join(differing)}")
-    return writer
 
 
 def _shapes(features: Features) -> dict[str, tuple[Any, ...]]:

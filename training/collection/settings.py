@@ -77,35 +77,48 @@ class CollectionSettings(ABC):
         }
 
 
-def remember(settings: CollectionSettings) -> None:
-    """Write the round's settings into its data set, or compare them with those written there.
+def require_remembered(settings: CollectionSettings, log: list[dict[str, Any]]) -> None:
+    """Compare the round's settings with those that its attempts in the data set were made with.
 
+    log: the attempts so far. A round without any may be of other settings than those written.
     Raises ValueError, naming every setting that differs, where the data set was collected with
     others, and where a round is skipped.
     """
-    path = settings.out / SETTINGS_PATH
-    rounds: dict[str, Any] = read_object(path)["rounds"] if path.is_file() else {}
+    rounds = _rounds(settings, log)
     ours = settings.recorded()
-    theirs = rounds.get(str(settings.round))
-    if theirs is None:
-        if settings.round != len(rounds) + 1:
-            raise ValueError(
-                f"{settings.out} holds {len(rounds)} rounds; the next is round {len(rounds) + 1}, "
-                f"got round {settings.round}"
-            )
+    following = max(map(int, rounds), default=0) + 1
+    if settings.round > following:
+        raise ValueError(
+            f"{settings.out} holds {len(rounds)} rounds; the next is round {following}, "
+            f"got round {settings.round}"
+        )
+    if str(settings.round) not in rounds:
         _check_same_columns(settings, ours, rounds)
-        rounds[str(settings.round)] = ours
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"rounds": rounds}, indent=2))
-        temporary.replace(path)
         return
-    differing = _differences(ours, theirs)
+    differing = _differences(ours, rounds[str(settings.round)])
     if differing:
         raise ValueError(
             f"{settings.out} was collected with other settings: {'; '.join(differing)}. Use those "
-            f"to resume, another folder, or round={len(rounds) + 1} to add a round of other ones."
+            f"to resume, another folder, or round={following} to add a round of other ones."
         )
+
+
+def remember(settings: CollectionSettings, log: list[dict[str, Any]]) -> None:
+    """Write the round's settings into its data set, of which this process is the writer."""
+    rounds = _rounds(settings, log) | {str(settings.round): settings.recorded()}
+    path = settings.out / SETTINGS_PATH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"rounds": rounds}, indent=2))
+    temporary.replace(path)
+
+
+def _rounds(settings: CollectionSettings, log: list[dict[str, Any]]) -> dict[str, Any]:
+    """The settings of each round that has attempts in the data set, by its number."""
+    path = settings.out / SETTINGS_PATH
+    rounds: dict[str, Any] = read_object(path)["rounds"] if path.is_file() else {}
+    begun = {str(line.get("round")) for line in log}
+    return {number: written for number, written in rounds.items() if number in begun}
 
 
 def _check_same_columns(
@@ -114,7 +127,7 @@ def _check_same_columns(
     """Rounds may differ in what happens, not in what is recorded of it."""
     if not rounds:
         return
-    names, first = settings.SAME_COLUMNS, rounds["1"]
+    names, first = settings.SAME_COLUMNS, rounds[min(rounds, key=int)]
     differing = _differences({n: ours[n] for n in names}, {n: first.get(n) for n in names})
     if differing:
         raise ValueError(

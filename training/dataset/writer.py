@@ -152,13 +152,16 @@ class DatasetWriter:
         """Add a staged episode, return its index. `log` goes to `meta/collection.jsonl` with it.
 
         Returns when the episode is durable. Raises ValueError if the episode was staged for other
-        features, OSError if the disk is full; in both cases the data set is as it was before.
+        features, OSError if the disk is full; in both cases the data set is as it was before. What
+        interrupts it after `info.json` is in place (Ctrl-C, a failing disk) is raised as well, and
+        the episode is in the data set: `num_episodes` counts it.
         """
         self._check(staged)
         episode = self.num_episodes
         folder = self.staging_folder / f"commit-{episode:06d}"
         log_path = self.root / layout.COLLECTION_LOG_PATH
         log_size = log_path.stat().st_size if log_path.exists() else 0
+        plan: _CommitPlan | None = None
         try:
             with full_disk_explained(self._safety(f"episode {episode} was not added")):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -166,12 +169,27 @@ class DatasetWriter:
                 self._append_log({"episode_index": episode, **(log or {})})
                 plan.put_in_place()
         except BaseException:
+            if plan is not None and self._counts_on_disk(episode):
+                self._adopt(plan, staged, folder)  # only the wait for the disk was cut short
+                raise
             with contextlib.suppress(OSError):
                 os.truncate(log_path, log_size)
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError, DatasetError):
                 recovery.discard_unfinished(self.root, staging=False)
             raise
+        self._adopt(plan, staged, folder)
+        return episode
+
+    def _counts_on_disk(self, episode: int) -> bool:
+        """Whether `info.json` makes the episode a part of the data set."""
+        try:
+            return int(metadata.load_info(self.root)["total_episodes"]) > episode
+        except (OSError, DatasetError):
+            return False
+
+    def _adopt(self, plan: _CommitPlan, staged: StagedEpisode, folder: Path) -> None:
+        """Go on from the data set that the plan has made, and clear what it was made of."""
         self._info, self._tasks = plan.info, plan.tasks
         self._rows, self._metadata_file = plan.rows, plan.metadata_file
         self._statistics, self._next_file = plan.statistics, plan.file + 1
@@ -180,7 +198,6 @@ class DatasetWriter:
             self._metadata_file += 1
         shutil.rmtree(folder, ignore_errors=True)
         staged.discard()
-        return episode
 
     def log_attempt(self, log: dict[str, Any]) -> None:
         """Record an attempt that gave no episode in `meta/collection.jsonl`."""

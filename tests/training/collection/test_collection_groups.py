@@ -6,6 +6,8 @@ from collections import Counter
 from fake_collection import FakeCollection
 
 from helmsight.training.collection import collect
+from helmsight.training.dataset import writer as writer_module
+from helmsight.training.dataset.metadata import load_info
 
 
 def run(out, episodes=3, **options):
@@ -45,3 +47,21 @@ def test_groups_fill_the_same_way_with_workers_and_in_two_goes(tmp_path):
 def test_what_a_demonstration_adds_stands_in_its_line_of_the_log(tmp_path):
     run(tmp_path, episodes=1)
     assert all(line["extra"] == line["attempt"] for line in log(tmp_path) if not line["failure"])
+
+
+def test_a_collection_interrupted_at_the_end_of_a_commit_counts_it_and_goes_on(
+    tmp_path, monkeypatch
+):
+    synced = writer_module.sync_folder
+
+    def interrupted(folder):
+        synced(folder)
+        if load_info(tmp_path)["total_episodes"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer_module, "sync_folder", interrupted)
+    summary = run(tmp_path)
+    monkeypatch.undo()
+    assert (summary.interrupted, summary.episodes) == (True, 2)
+    assert summary.attempts == len(log(tmp_path))
+    assert run(tmp_path).episodes == 6

@@ -14,7 +14,7 @@ from small_dataset import FPS, add_episode, all_features, embodiment, episode, l
 
 from helmsight.training.dataset import writer as writer_module
 from helmsight.training.dataset.format import STATISTICS_PATH
-from helmsight.training.dataset.metadata import load_collection_log
+from helmsight.training.dataset.metadata import load_collection_log, load_info
 from helmsight.training.dataset.reader import LeRobotDataset
 from helmsight.training.dataset.staging import stage_episode
 from helmsight.training.dataset.writer import DatasetWriter
@@ -155,6 +155,29 @@ def test_a_full_disk_loses_no_finished_episode_and_says_so(tmp_path, monkeypatch
         add_episode(writer, 2, "new task")
     writer.close()
     assert_whole(root, 3)
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), OSError(errno.EIO, "I/O error")])
+def test_an_episode_whose_last_wait_is_interrupted_is_in_with_its_line(
+    tmp_path, monkeypatch, cause
+):
+    root = record(tmp_path / "set", 1)
+    synced = writer_module.sync_folder
+
+    def interrupted(folder: Path) -> None:
+        synced(folder)
+        if load_info(root)["total_episodes"] == 2:
+            raise cause
+
+    with DatasetWriter.open(root) as writer:
+        monkeypatch.setattr(writer_module, "sync_folder", interrupted)
+        with pytest.raises(type(cause)):
+            add_episode(writer, 1)
+        monkeypatch.undo()
+        assert writer.num_episodes == 2
+        assert add_episode(writer, 2) == 2
+    assert_whole(root, 3)
+    assert [line["episode_index"] for line in load_collection_log(root)] == [0, 1, 2]
 
 
 def test_a_full_disk_while_staging_leaves_nothing_behind(tmp_path, monkeypatch):
