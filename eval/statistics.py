@@ -153,9 +153,9 @@ def clustered_paired_difference(
     """
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} groups; pairs need as many of each")
-    margins = [_limits(clustered_proportion(groups, confidence)) for groups in (first, second)]
+    one, other = (_limits(clustered_proportion(side, confidence)) for side in (first, second))
     dependence = _rate_correlation(_group_rates(first), _group_rates(second))
-    return _square_and_add(*margins, dependence, len(first))
+    return _square_and_add(one, other, dependence, len(first))
 
 
 def _rate_correlation(first: Sequence[float], second: Sequence[float]) -> float:
