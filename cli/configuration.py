@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.cli.value_types import checked
+from helmsight.policies.plain_config import flatten
 
 HELP_WORDS = ("-h", "--help")
 # Mappings whose keys the users choose.
@@ -55,14 +56,14 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
 
     with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
         overrides = {word: _as_override(folder, word) for word in words}
-        _refuse_unreadable(overrides)
+        parsed = _parsed(overrides)
         own = [word for word in words if not _is_passed_on(folder, _key(word))]
         passed = [word for word in words if _is_passed_on(folder, _key(word))]
         try:
             defaults = _defaults(folder, words)
             _refuse_unknown_keys(folder, words, defaults)
             composed = compose("config", overrides=[overrides[word] for word in own])
-            given = _values_passed_on(composed, {_key(word): overrides[word] for word in passed})
+            given = _values_passed_on(composed, {_key(word): parsed[word] for word in passed})
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_first_line(error)) from error
     missing = sorted(OmegaConf.missing_keys(composed))
@@ -72,65 +73,57 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
     resolved: Any = OmegaConf.to_container(composed, resolve=True)
     kinds: Any = OmegaConf.to_container(defaults)
     for name in CALLING.get(folder.name, ()):
-        resolved[name], kinds[name] = _flat(resolved[name]), _flat(kinds[name])
+        resolved[name], kinds[name] = flatten(resolved[name]), flatten(kinds[name])
     for key, value in given.items():
         name, _, rest = key.partition(".")
-        resolved[name] |= _flat({rest: value})
+        resolved[name] |= flatten({rest: value})
     return checked(kinds, resolved)
 
 
-def _values_passed_on(composed: Any, overrides: Mapping[str, str]) -> dict[str, Any]:
+def _values_passed_on(composed: Any, parsed: Mapping[str, Any]) -> dict[str, Any]:
     """The value of each key whose word another command gets.
 
     Hydra's grammar reads them, but Hydra does not merge them: `train.policy=parking` and
     `train.policy.width=64` are two words, of which a merge keeps the last alone.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
     values = []
-    for key, override in overrides.items():
-        parsed = OverridesParser.create().parse_override(override)
-        if parsed.is_sweep_override():
-            text = override.partition("=")[2]
+    for key, override in parsed.items():
+        if override.is_sweep_override():
+            text = override.input_line.partition("=")[2]
             raise ValueError(
                 f"{key}={text} holds several values; one value with commas needs quotes of its "
                 f'own: "{key}={quoted(text)}"'
             )
-        values.append(parsed.value())
+        values.append(override.value())
     beside: Any = OmegaConf.to_container(composed)
     resolved: Any = OmegaConf.to_container(
         OmegaConf.create({**beside, "_passed_on": values}), resolve=True
     )
-    return dict(zip(overrides, resolved["_passed_on"], strict=True))
+    return dict(zip(parsed, resolved["_passed_on"], strict=True))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _parsed(overrides: Mapping[str, str]) -> dict[str, Any]:
+    """What Hydra's grammar reads in the override of each word.
 
-
-def _refuse_unreadable(overrides: Mapping[str, str]) -> None:
-    """Names a word whose value is not Hydra's grammar, and says how to write it."""
+    Raises ValueError naming a word whose value is not in that grammar, with how to write it.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
+    parsed = {}
     for word, override in overrides.items():
         try:
-            parser.parse_override(override)
+            parsed[word] = parser.parse_override(override)
         except HydraException as error:
             key, _, value = word.partition("=")
             raise ValueError(
                 f"{word} is not understood ({str(error).splitlines()[0]}); a value with special "
                 f'characters needs quotes of its own: "{key}={quoted(value)}"'
             ) from error
+    return parsed
 
 
 def _groups(folder: Path) -> set[str]:

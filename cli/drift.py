@@ -21,7 +21,7 @@ def run(words: list[str]) -> int:
     values = configuration("drift", words)
     if values is None:
         return 0
-    from helmsight.eval.records import write_atomically
+    from helmsight.eval.folder_log import write_atomically
 
     out = output_folder(values["out"], DRIFT)
     settings = _stream_settings(values)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helmsight.eval.records import drop_torn_line
+from helmsight.eval.folder_log import drop_torn_line
 
 _FILE = "calls.jsonl"
 # What a call says besides its episodes, each in the form of a summary's provenance.

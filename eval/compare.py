@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from helmsight.eval.episode_kinds import PARKING, EpisodeKind, episode_kind
-from helmsight.eval.records import (
-    EpisodeRecord,
-    listed,
-    read_evaluation,
-    write_atomically,
-)
+from helmsight.eval.folder_log import write_atomically
+from helmsight.eval.records import EpisodeRecord, listed, read_evaluation
 from helmsight.eval.report import fill_template, page_file
 from helmsight.eval.statistics import Interval, mcnemar_exact, mean_interval, paired_difference
 

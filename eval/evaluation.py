@@ -23,10 +23,11 @@ from helmsight.eval.calls import (
 )
 from helmsight.eval.environments import environment_identity, make_environment
 from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
+from helmsight.eval.folder_log import write_atomically
 from helmsight.eval.pool import run_jobs
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
-from helmsight.eval.records import EpisodeLog, EpisodeRecord, write_atomically
+from helmsight.eval.records import EpisodeLog, EpisodeRecord
 from helmsight.eval.rollout import EpisodeRunner
 from helmsight.eval.sources import CheckpointSource, PolicySource, policy_source
 from helmsight.eval.statistics import Interval

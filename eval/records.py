@@ -4,7 +4,7 @@
 OUT/
   evaluation.json   what is evaluated: policy hash, environment, its options, seed
   episodes.jsonl    one `EpisodeRecord` a line, appended and flushed as episodes finish
-  calls.jsonl    one line a call that ran episodes: revision, versions, machine, command
+  calls.jsonl       one line a call that ran episodes: revision, versions, machine, command
   summary.json      metrics with intervals, provenance
   report.html       the report, one file
 ```
@@ -12,11 +12,12 @@ OUT/
 
 from __future__ import annotations
 
-import fcntl
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from helmsight.eval.folder_log import FolderLog, refuse_other_settings, write_atomically
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
 _SHOWN_AT_MOST = 8
@@ -68,38 +69,10 @@ class EpisodeRecord:
         return cls(**data)
 
 
-class EpisodeLog:
-    """The append-only `episodes.jsonl` of one evaluation folder.
+class EpisodeLog(FolderLog):
+    """The append-only `episodes.jsonl` of one evaluation folder."""
 
-    As a context manager it is the folder's only writer: a second one is refused. Outside it nothing
-    may be appended, and nothing on disk is touched.
-    """
-
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """The log of the evaluation that `identity` describes, in a folder created if needed."""
-        self.folder = Path(folder)
-        self.path = self.folder / "episodes.jsonl"
-        self._identity = json.loads(json.dumps(identity))
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def __enter__(self) -> EpisodeLog:
-        """Open the folder for writing.
-
-        Raises RuntimeError while another process writes into it, and ValueError, naming every
-        difference, when it holds another evaluation.
-        """
-        self._lock = lock_folder(self.folder)
-        # Only behind the lock: to a second process, what the first one writes looks torn.
-        try:
-            self._claim()
-            drop_torn_line(self.path)
-        except BaseException:
-            self._lock.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()  # the lock goes with it, as it does with a killed process
+    file_name = "episodes.jsonl"
 
     def _claim(self) -> None:
         """Compare the folder's identity with this one, or write it where nothing has finished."""
@@ -107,14 +80,14 @@ class EpisodeLog:
         # A folder in which no episode ever finished is nobody's.
         begun = self.path.exists() and self.path.stat().st_size > 0
         if identity_path.exists() and begun:
-            refuse_other_settings(identity_path, self._identity)
+            refuse_other_settings(identity_path, self.identity)
         elif begun:
             raise ValueError(
                 f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
                 "does not; give another out folder"
             )
         else:
-            write_atomically(identity_path, json.dumps(self._identity, indent=2) + "\n")
+            write_atomically(identity_path, json.dumps(self.identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeRecord]:
         """The latest record of every episode on disk, by episode index."""
@@ -122,8 +95,7 @@ class EpisodeLog:
 
     def append(self, record: EpisodeRecord) -> None:
         """Add one record; once this returns, a crash of the program can't lose it."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(record.to_line() + "\n")
+        self.append_line(record.to_line())
 
 
 def read_records(path: Path) -> dict[int, EpisodeRecord]:
@@ -170,61 +142,3 @@ def listed(episodes: list[int]) -> str:
     shown = ", ".join(str(episode) for episode in episodes[:_SHOWN_AT_MOST])
     more = len(episodes) - _SHOWN_AT_MOST
     return (shown + (f" and {more} more" if more > 0 else "")) or "none"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or none of it."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def lock_folder(folder: Path) -> TextIO:
-    """Become the only writer of a folder until the returned file is closed.
-
-    Raises RuntimeError while another process is.
-    """
-    lock = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise RuntimeError(
-            f"another process is writing into {folder}; wait for it, or give another out folder"
-        ) from None
-    return lock
-
-
-def drop_torn_line(path: Path) -> None:
-    """Cut what a crash left of an unfinished last line, so that the next record starts clean."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            file.truncate(end)
-
-
-def refuse_other_settings(
-    identity_path: Path, identity: dict[str, Any], held: str = "another evaluation"
-) -> None:
-    """Raise ValueError, naming every difference, where the file says something else.
-
-    held: what the folder then holds, in words.
-    """
-    try:
-        found = json.loads(identity_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{identity_path} is damaged: {error}") from error
-    keys = sorted(found.keys() | identity.keys())
-    lines = [
-        f"  {key}: {found.get(key)!r} there, {identity.get(key)!r} asked for"
-        for key in keys
-        if found.get(key) != identity.get(key)
-    ]
-    if lines:
-        raise ValueError(
-            f"{identity_path.parent} holds {held}; give another out folder or the same "
-            "settings:\n" + "\n".join(lines)
-        )

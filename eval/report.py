@@ -20,7 +20,8 @@ from helmsight.envs.parking.scenario import Scenario, make_scenario
 from helmsight.eval import plan_view
 from helmsight.eval.calls import different_code
 from helmsight.eval.episode_kinds import PARKING, EpisodeKind
-from helmsight.eval.records import EpisodeRecord, write_atomically
+from helmsight.eval.folder_log import write_atomically
+from helmsight.eval.records import EpisodeRecord
 from helmsight.eval.report_tables import (
     episode_table,
     limits,

@@ -19,9 +19,9 @@ from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.env import ParkingEnvironment, command_from_action
 from helmsight.envs.parking.scenario import FAMILIES, Scenario, make_scenario
 from helmsight.envs.parking.simulator import SensorReading, VehicleCommand
+from helmsight.eval.folder_log import refuse_other_settings, write_atomically
 from helmsight.eval.pool import WorkerDied, run_jobs
 from helmsight.eval.progress import ProgressReporter
-from helmsight.eval.records import refuse_other_settings, write_atomically
 from helmsight.eval.rollout import EpisodeRunner
 from helmsight.eval.sources import PolicySource
 

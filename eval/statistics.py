@@ -137,7 +137,9 @@ def paired_difference(
         return Interval(None, None, None, 0)
     p1, low1, high1 = _proportion(both + only_first, n, confidence)
     p2, low2, high2 = _proportion(both + only_second, n, confidence)
-    phi = _newcombe_correlation(both, only_first, only_second, neither)
+    first = [1.0] * (both + only_first) + [0.0] * (only_second + neither)
+    second = [1.0] * both + [0.0] * only_first + [1.0] * only_second + [0.0] * neither
+    phi = _corrected_correlation(first, second)
     return _square_and_add((p1, low1, high1), (p2, low2, high2), phi, n)
 
 
@@ -154,12 +156,15 @@ def clustered_paired_difference(
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} groups; pairs need as many of each")
     one, other = (_limits(clustered_proportion(side, confidence)) for side in (first, second))
-    dependence = _rate_correlation(_group_rates(first), _group_rates(second))
+    dependence = _corrected_correlation(_group_rates(first), _group_rates(second))
     return _square_and_add(one, other, dependence, len(first))
 
 
-def _rate_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Pearson's correlation, corrected as `_newcombe_correlation` is, which it is for 0 and 1."""
+def _corrected_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Pearson's correlation, 0 where one side does not vary; of 0 and 1 it is the phi coefficient.
+
+    With Newcombe's continuity correction (1998) where it is positive.
+    """
     mean1, mean2 = fmean(first), fmean(second)
     square1 = math.fsum((rate - mean1) ** 2 for rate in first)
     square2 = math.fsum((rate - mean2) ** 2 for rate in second)
@@ -203,19 +208,6 @@ def _proportion(successes: int, n: int, confidence: float) -> tuple[float, float
 def _limits(interval: Interval) -> tuple[float, float, float]:
     assert interval.value is not None and interval.low is not None and interval.high is not None
     return interval.value, interval.low, interval.high
-
-
-def _newcombe_correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
-    """Phi coefficient, continuity-corrected where positive, 0 where a margin is empty."""
-    n = both + only_first + only_second + neither
-    first, second = both + only_first, both + only_second
-    margins = first * (n - first) * second * (n - second)
-    if margins == 0:
-        return 0.0
-    product = float(both * neither - only_first * only_second)
-    if product > 0:
-        product = max(product - n / 2, 0.0)
-    return product / math.sqrt(margins)
 
 
 def student_t_quantile(probability: float, degrees: int) -> float:

@@ -16,7 +16,8 @@ from statistics import fmean
 from typing import Any
 
 from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
-from helmsight.eval.records import EpisodeRecord, read_evaluation, write_atomically
+from helmsight.eval.folder_log import write_atomically
+from helmsight.eval.records import EpisodeRecord, read_evaluation
 from helmsight.eval.statistics import (
     Interval,
     clustered_mean_interval,

@@ -38,17 +38,31 @@ def config_from_dict(config_class: type, values: Mapping[str, Any]) -> Any:
     return config_class(**arguments)
 
 
-def differences(before: Any, now: Any, prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots; lists are values."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def mapping_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """How two (nested) mappings differ: key, with dots, to `key was A, is B`."""
+    absent = "(absent)"
+    old, new = flatten(before), flatten(now)
+    return {
+        key: f"{key} was {old.get(key, absent)!r}, is {new.get(key, absent)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, absent) != new.get(key, absent)
+    }
+
+
+def differences(before: Any, now: Any) -> dict[str, str]:
     """How two configurations of one class differ: option, with dots, to `option was A, is B`."""
-    found: dict[str, str] = {}
-    for field in dataclasses.fields(before):
-        name = f"{prefix}{field.name}"
-        old, new = getattr(before, field.name), getattr(now, field.name)
-        if dataclasses.is_dataclass(old) and type(old) is type(new):
-            found |= differences(old, new, f"{name}.")
-        elif old != new:
-            found[name] = f"{name} was {old!r}, is {new!r}"
-    return found
+    return mapping_differences(dataclasses.asdict(before), dataclasses.asdict(now))
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -28,6 +28,7 @@ from typing import IO, Any
 
 import yaml
 
+from helmsight.policies.plain_config import flatten, mapping_differences
 from helmsight.training.checkpoint import CheckpointStore, write_file_atomically
 
 PACKAGES = (
@@ -187,26 +188,10 @@ def plain_data(value: Any) -> Any:
     raise ValueError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def config_differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """One line a key that differs, without the keys that only say where the run lies."""
-    absent = "(absent)"
-    before, now = flatten(stored), flatten(given)
-    return [
-        f"{key} was {before.get(key, absent)!r}, is {now.get(key, absent)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in _LOCATION_KEYS and before.get(key, absent) != now.get(key, absent)
-    ]
+    found = mapping_differences(stored, given)
+    return [text for key, text in found.items() if key not in _LOCATION_KEYS]
 
 
 def collect_versions(seed: int) -> dict[str, Any]:

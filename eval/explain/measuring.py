@@ -34,14 +34,9 @@ from helmsight.eval.explain.maps import captum_is_installed
 from helmsight.eval.explain.measures import EpisodeMeasures, token_sum
 from helmsight.eval.explain.settings import ExplainSettings
 from helmsight.eval.explain.summary import MeasureSummary, summarise_measures
+from helmsight.eval.folder_log import FolderLog, refuse_other_settings, write_atomically
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
-from helmsight.eval.records import (
-    drop_torn_line,
-    lock_folder,
-    refuse_other_settings,
-    write_atomically,
-)
 from helmsight.eval.sources import policy_source
 from helmsight.policies.explainable import Explainable
 
@@ -56,44 +51,17 @@ _MEASURED_WITH = (
 )
 
 
-class MeasureLog:
-    """The measures in one folder, safe against a crash at any moment.
+class MeasureLog(FolderLog):
+    """The measures in one folder."""
 
-    As a context manager it is the folder's only writer: a second one is refused. Outside it nothing
-    may be appended, and nothing on disk is touched.
-    """
-
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """The measures that `identity` describes, in a folder created if needed."""
-        self.folder, self.path = Path(folder), Path(folder) / "measures.jsonl"
-        self._identity = json.loads(json.dumps(identity))
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def __enter__(self) -> MeasureLog:
-        """Open the folder for writing.
-
-        Raises RuntimeError while another process writes into it, and ValueError, naming every
-        difference, when it holds other measures.
-        """
-        self._lock = lock_folder(self.folder)
-        # Only behind the lock: to a second process, what the first one writes looks torn.
-        try:
-            self._claim()
-            drop_torn_line(self.path)
-        except BaseException:
-            self._lock.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()
+    file_name = "measures.jsonl"
 
     def _claim(self) -> None:
         file = self.folder / "explanation.json"
         if file.exists():
-            refuse_other_settings(file, self._identity, "other measures")
+            refuse_other_settings(file, self.identity, "other measures")
         else:
-            write_atomically(file, json.dumps(self._identity, indent=2) + "\n")
+            write_atomically(file, json.dumps(self.identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeMeasures]:
         """Measures of every finished episode; what follows the last line end is ignored."""
@@ -105,8 +73,7 @@ class MeasureLog:
         return {entry.episode: entry for entry in entries}
 
     def append(self, measures: EpisodeMeasures) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(measures.to_dict(), allow_nan=False) + "\n")
+        self.append_line(json.dumps(measures.to_dict(), allow_nan=False))
 
     def usual(self, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
         """The usual token of this folder, made at the first time."""

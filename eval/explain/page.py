@@ -20,7 +20,7 @@ from helmsight.eval.explain.maps import NOTES, TITLES
 from helmsight.eval.explain.summary import MeasureSummary
 from helmsight.eval.explain.tables import measure_sections
 from helmsight.eval.explain.view import Explained
-from helmsight.eval.records import write_atomically
+from helmsight.eval.folder_log import write_atomically
 from helmsight.eval.report import fill_template, page_file, policy_said, provenance_list
 
 SALIENCY_SIDE = 32

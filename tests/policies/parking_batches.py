@@ -80,3 +80,17 @@ def saved_policy(folder: Path, sees: str = "cameras") -> Path:
     """An untrained policy on disk."""
     tiny_policy(sees=sees).save(folder)
     return folder
+
+
+def trained_a_little(policy: ParkingPolicy, batch: dict[str, Tensor], steps: int) -> list[float]:
+    """The losses of a few steps on one batch."""
+    policy.train()
+    optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
+    losses = []
+    for _ in range(steps):
+        loss, _ = policy(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

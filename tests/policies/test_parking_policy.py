@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parking_batches import STATISTICS, random_batch, random_observation, tiny_policy
+from parking_batches import (
+    STATISTICS,
+    random_batch,
+    random_observation,
+    tiny_policy,
+    trained_a_little,
+)
 from torch import Tensor
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.base import OTHER_LOOK
-from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.modules.control_aided import SIGNALS, ControlAidedAttentionConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from helmsight.policies.parking.config import (
@@ -29,21 +33,6 @@ from helmsight.policies.parking.config import (
 from helmsight.policies.parking.labels import ParkingLabels
 from helmsight.policies.parking.losses import SEMANTIC_WEIGHTS, consistency_loss
 from helmsight.policies.parking.view import class_shares, coarse_label
-
-
-def trained_a_little(policy: ParkingPolicy, batch: dict[str, Tensor], steps: int) -> list[float]:
-    """The losses of a few steps on one batch."""
-    policy.train()
-    optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
-    losses = []
-    for _ in range(steps):
-        loss, _ = policy(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
 
 # ---- Training ----
 
@@ -250,60 +239,6 @@ def test_a_moving_car_does_not_see_its_steering_angle(speed: float, hidden: bool
     assert torch.allclose(one, other, atol=1e-6) == hidden
 
 
-# ---- Teacher ----
-
-
-def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
-    teacher, pupil = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
-    pupil.learn_from(teacher)
-    for part in ("decoder.", "state_encoder.", "view.birds_eye.", "attention."):
-        names = [name for name in pupil.state_dict() if name.startswith(part)]
-        assert names
-        for name in names:
-            torch.testing.assert_close(pupil.state_dict()[name], teacher.state_dict()[name])
-
-
-def test_the_teacher_s_loss_falls_and_the_teacher_stays_as_it_is() -> None:
-    teacher, pupil = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
-    pupil.learn_from(teacher)
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    batch = random_batch(pupil.embodiment, 4)
-    _, first = pupil(batch)
-    trained_a_little(pupil, batch, 25)
-    _, last = pupil(batch)
-    assert last["teacher"].item() < 0.9 * first["teacher"].item()
-    for name, value in teacher.state_dict().items():
-        assert torch.equal(value, before[name]), name
-
-
-def test_the_teacher_is_no_part_of_what_is_saved() -> None:
-    pupil = tiny_policy()
-    names = set(pupil.state_dict())
-    pupil.learn_from(tiny_policy(sees="label"))
-    assert set(pupil.state_dict()) == names
-
-
-@pytest.mark.parametrize(("teacher", "pupil"), (("cameras", "cameras"), ("label", "nothing")))
-def test_what_cannot_teach_or_be_taught_is_refused(teacher: str, pupil: str) -> None:
-    with pytest.raises(ValueError, match="policy=privileged"):
-        tiny_policy(sees=pupil).learn_from(tiny_policy(sees=teacher))
-
-
-def test_a_teacher_of_another_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="shape differs"):
-        tiny_policy().learn_from(tiny_policy(sees="label", width=64))
-
-
-def test_a_teacher_that_read_its_sensors_in_another_order_is_refused() -> None:
-    teacher = tiny_policy(sees="label", state_inputs=("steering_angle", "speed"))
-    with pytest.raises(ValueError, match="mean something else in this pupil: state_inputs was"):
-        tiny_policy().learn_from(teacher)
-
-
-def test_a_teacher_knows_nothing_of_the_depths_that_its_pupil_sees() -> None:
-    tiny_policy(depth=DepthBins(0.5, 10.0, 8)).learn_from(tiny_policy(sees="label"))
-
-
 # ---- Control ----
 
 
@@ -481,32 +416,3 @@ def test_a_policy_needs_no_sensor_beside_the_target() -> None:
     policy = tiny_policy(sees="nothing", state_inputs=())
     action, _ = policy.predict(random_observation(policy.embodiment))
     assert np.isfinite(action).all()
-
-
-# ---- Bad input ----
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    (
-        ({"head": "chunks"}, "unknown head 'chunks'; expected one of action_chunk"),
-        ({"birds_eye": "ipm"}, "unknown birds_eye 'ipm'; expected one of sampling"),
-        ({"steps_per_decision": 5}, r"steps_per_decision must be 1 to chunk \(4\), got 5"),
-        ({"grid": Grid(size=48)}, "grid.size must be even and divide 128, got 48"),
-        ({"grid": Grid(16, 12.0)}, r"policy\.grid\.extent must be 10, got 12: .* covers 10 m"),
-    ),
-)
-def test_a_wrong_option_is_named_with_what_was_expected(
-    changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        ParkingPolicyConfig(**changes)
-
-
-def test_a_policy_without_the_label_takes_any_grid() -> None:
-    assert ParkingPolicyConfig(sees="nothing", grid=Grid(16, 12.0)).grid.extent == 12.0
-
-
-def test_an_unknown_sensor_is_named() -> None:
-    with pytest.raises(KeyError, match=r"no entry 'spead'; the entries are speed"):
-        tiny_policy(state_inputs=("spead",))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helmsight.policies.plain_config import config_from_dict, differences, fits
+from helmsight.policies.plain_config import config_from_dict, differences, fits, flatten
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,7 @@ def test_a_value_of_another_type_is_refused_by_its_key(values, message):
 def test_a_whole_number_is_a_number(value):
     assert fits(value, int) and fits(value, float) and fits(value, int | None)
     assert not fits(value, bool) and not fits(value, str)
+
+
+def test_flattening_joins_keys_by_dots() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": [3]}) == {"a.b": 1, "a.c.d": 2, "e": [3]}

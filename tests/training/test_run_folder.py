@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helmsight.training.run_folder import RunFolder, config_differences, flatten, plain_data
+from helmsight.training.run_folder import RunFolder, config_differences, plain_data
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 CONFIGS = st.dictionaries(st.text(), st.recursive(SCALARS, st.lists))
@@ -121,10 +121,6 @@ def test_a_summary_is_read_back(tmp_path: Path) -> None:
     assert folder.read_summary() is None
     folder.write_summary({"steps": 3})
     assert folder.read_summary() == {"steps": 3}
-
-
-def test_flattening_joins_keys_by_dots() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": [3]}) == {"a.b": 1, "a.c.d": 2, "e": [3]}
 
 
 def test_a_configuration_that_no_file_can_hold_is_refused() -> None:
