@@ -109,8 +109,9 @@ def rotation_vector(start: Floats, end: Floats) -> Floats:
         return skew / 2.0
     if math.pi - angle > 1e-3:
         return skew * (angle / (2.0 * math.sin(angle)))
-    # At half a turn the antisymmetric part vanishes: the axis spans difference + 1.
-    symmetric = difference + np.eye(3)
+    # At half a turn the antisymmetric part vanishes: the axis spans the symmetric one, without what
+    # it holds of the identity.
+    symmetric = (difference + difference.T) / 2.0 - cosine * np.eye(3)
     axis = symmetric[:, int(np.argmax(np.diag(symmetric)))]
     axis = axis / np.linalg.norm(axis)
     return axis * angle * (1.0 if skew @ axis >= 0.0 else -1.0)
