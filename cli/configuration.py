@@ -72,12 +72,14 @@ def _compose(folder: Path, words: list[str]) -> dict[str, Any]:
         raise ValueError(f"not given: {keys} (helmsight {folder.name} --help says what they mean)")
     resolved: Any = OmegaConf.to_container(composed, resolve=True)
     kinds: Any = OmegaConf.to_container(defaults)
-    for name in CALLING.get(folder.name, ()):
-        resolved[name], kinds[name] = flatten(resolved[name]), flatten(kinds[name])
+    called = CALLING.get(folder.name, ())
+    for name in called:
+        resolved[name] = flatten(resolved[name])
     for key, value in given.items():
         name, _, rest = key.partition(".")
         resolved[name] |= flatten({rest: value})
-    return checked(kinds, resolved)
+    judged_here = {name: value for name, value in resolved.items() if name not in called}
+    return resolved | checked(kinds, judged_here)
 
 
 def _values_passed_on(composed: Any, parsed: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,19 @@ def test_lists_among_the_words_of_an_evaluation_multiply():
     assert {"family=cluttered", "split=shifted", "episodes=7"} <= set(made["cluttered-shifted"])
 
 
+def test_a_list_in_a_list_is_one_value_of_an_evaluation():
+    made = list(evaluations(values("experiment=libero_parts", "evaluate.tasks=[[0,3]]")))
+    assert len(made) == 2
+    assert all(
+        configuration("eval", ["checkpoint=C", "out=O", *w])["tasks"] == [0, 3] for _, w in made
+    )
+
+
+def test_one_value_can_stand_for_a_list_among_the_words_of_an_evaluation():
+    made = dict(evaluations(values("evaluate.family=cluttered")))
+    assert set(made) == {"test", "shifted"}
+
+
 def test_several_data_sets_go_to_every_training():
     first = next(jobs(values("data=[D,E]"), Path("O")))
     assert configuration("train", first.words)["data"] == ["D", "E"]
