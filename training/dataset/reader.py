@@ -20,7 +20,7 @@ from helmsight.envs.spec import EmbodimentSpec
 from helmsight.training.dataset import format as layout
 from helmsight.training.dataset import metadata
 from helmsight.training.dataset.format import DatasetError, Feature, Features
-from helmsight.training.dataset.statistics import Statistics
+from helmsight.training.dataset.statistics import POOLED_ABOVE, Statistics
 from helmsight.training.dataset.video import decode_video, i420_to_rgb
 
 TASK_INDEX_KEY = "task_index"
@@ -91,7 +91,8 @@ class LeRobotDataset:
             if feature["dtype"] not in ("float32", "float64") or "mean" not in entries:
                 continue
             found, wanted = np.size(entries["mean"]), int(np.prod(feature["shape"]))
-            if found != wanted:
+            pooled = found == 1 and wanted > POOLED_ABOVE
+            if found != wanted and not pooled:
                 raise DatasetError(
                     f"{self.root / layout.STATISTICS_PATH}: {key!r} has {found} means, its feature "
                     f"has shape {list(feature['shape'])}"

@@ -176,3 +176,17 @@ def test_a_collection_records_what_was_seen_and_done(tmp_path):
     renderer.close()
     simulator.set_state(LiberoState(states[-1], np.zeros((0, 7))))
     assert simulator.is_success()
+
+
+@pytest.mark.rendering
+@NEEDS_ASSETS
+def test_a_policy_can_be_trained_on_a_collection(tmp_path):
+    from helmsight.cli.train import run
+
+    collect(
+        settings(tmp_path / "data", tasks=(7,), image_size=32, swapped=0.0), show_progress=False
+    )
+    words = ["policy=manipulation", f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}"]
+    small = ["max_steps=1", "batch_size=4", "policy.trunk.layers=2", "validation_fraction=0"]
+    assert run([*words, *small]) == 0
+    assert (tmp_path / "run" / "policy" / "model.safetensors").exists()

@@ -11,6 +11,7 @@ from small_dataset import FPS, all_features, embodiment, episode, length_of, rec
 
 from helmsight.training.dataset.format import DatasetError
 from helmsight.training.dataset.reader import LeRobotDataset
+from helmsight.training.dataset.statistics import POOLED_ABOVE
 from helmsight.training.dataset.video import encode_video
 
 FRONT = "observation.images.front"
@@ -219,6 +220,12 @@ def test_numbers_that_are_not_finite_are_named_by_file_column_and_row(root):
     pq.write_table(table, path)
     with pytest.raises(DatasetError, match=rf"{path.name}: column 'observation.state' .* in row 2"):
         LeRobotDataset(root).columns("observation.state")
+
+
+def test_a_long_vector_s_pooled_statistics_fit(tmp_path):
+    features = {"simulator.state": {"dtype": "float64", "shape": [POOLED_ABOVE + 1], "names": None}}
+    data = LeRobotDataset(record(tmp_path / "data", 2, features))
+    assert data.statistics["simulator.state"]["mean"].shape == (1,)
 
 
 def test_statistics_that_do_not_fit_are_named(root):
