@@ -6,17 +6,24 @@ import torch
 from torch import Tensor
 
 
+# Of the first two axes e, entry by entry: what times v gives the cross products v x e, and e itself.
+_CROSSED = torch.tensor(
+    [[0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, -1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]]
+)
+_AXES = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+
 def rotation_columns(rotation: Tensor) -> Tensor:
     """Axis-angle vectors [B, 3] in radians -> first two columns of the rotation matrix, [B, 6].
 
     Near half a turn, where a gripper that points down always is, axis and angle change their sign
     between neighbouring orientations; the matrix does not (Zhou et al. 2019, "On the continuity of
-    rotation representations"). By Rodrigues' formula R = I + sin(a)/a K + (1 - cos(a))/a^2 K^2.
+    rotation representations"). By Rodrigues' formula, for a vector v of length a,
+    R e = cos(a) e + sin(a)/a v x e + (1 - cos(a))/a^2 (v . e) v.
     """
     angle = rotation.norm(dim=1, keepdim=True)  # [B, 1]
     sine = torch.sinc(angle / torch.pi)  # sin(a) / a
     cosine = 0.5 * torch.sinc(angle / (2.0 * torch.pi)).square()  # (1 - cos(a)) / a^2
-    x, y, z = rotation.split(1, dim=1)
-    first = [1.0 - cosine * (y * y + z * z), cosine * x * y + sine * z, cosine * x * z - sine * y]
-    second = [cosine * x * y - sine * z, 1.0 - cosine * (x * x + z * z), cosine * y * z + sine * x]
-    return torch.cat(first + second, dim=1)
+    crossed = rotation @ _CROSSED.to(rotation)  # [B, 6]
+    along = (rotation[:, :2, None] * rotation[:, None, :]).flatten(1)  # [B, 2, 3] -> [B, 6]
+    return angle.cos() * _AXES.to(rotation) + sine * crossed + cosine * along

@@ -120,9 +120,7 @@ class TrunkLayer(nn.Module):
         carried = tokens[:, first:] + self.attention(normed[:, first:], normed, mask=mask)
         changed = self.feed_forward(self.feed_forward_norm(carried))
         if weights is not None:
-            count = weights.shape[1]
-            weighted = changed[:, :count] * weights.unsqueeze(2)
-            changed = torch.cat([weighted, changed[:, count:]], dim=1)
+            changed[:, : weights.shape[1]].mul_(weights.unsqueeze(2))
         return carried + changed
 
 
@@ -160,34 +158,36 @@ class RoutedTrunk(nn.Module):
 
     def forward(self, vision: Tensor, context: Tensor, slots: Tensor) -> Tensor:
         """Vision [B, N, D], context [B, C, D] and slots [B, K, D] -> read-out [B, K, D]."""
-        rest = torch.cat([context, slots], dim=1)  # [B, C + K, D]
+        tokens = torch.cat([vision, context, slots], dim=1)  # [B, N + C + K, D]
         route: Route | None = None
-        for index, layer in enumerate(self.layers):
-            mask, last = self.get_buffer(f"mask_{index}"), index == len(self.layers) - 1
-            keep = self.keep[index]
-            if str(index) in self.routers:
-                route = self.routers[str(index)](vision, rest[:, : self.context], keep)
-            if last:
-                kept = vision if keep == self.vision else _taken(vision, _best(route, keep))
-                first = kept.shape[1] + self.context
-                return self.norm(layer(torch.cat([kept, rest], dim=1), mask, first=first))
+        for index, layer in enumerate(self.layers[:-1]):
+            keep, mask = self.keep[index], self.get_buffer(f"mask_{index}")
             if keep == self.vision:
-                tokens = layer(torch.cat([vision, rest], dim=1), mask)
-                vision, rest = tokens[:, :keep], tokens[:, keep:]
+                tokens = layer(tokens, mask)
+                continue
+            if route is not None:  # what the layer before left out comes back at its place
+                carried = tokens[:, : route.places.shape[1]]
+                vision = vision.scatter(1, _wide(route.places, vision), carried)
+                rest = tokens[:, route.places.shape[1] :]
             else:
-                assert route is not None
-                kept = _taken(vision, route.places)
-                tokens = layer(torch.cat([kept, rest], dim=1), mask, weights=route.weights)
-                rest = tokens[:, keep:]
-                vision = vision.scatter(1, _wide(route.places, vision), tokens[:, :keep])
-        raise AssertionError("the last layer returns")
+                vision, rest = tokens[:, : self.vision], tokens[:, self.vision :]
+            route = self.routers[str(index)](vision, rest[:, : self.context], keep)
+            kept = _taken(vision, route.places)
+            tokens = layer(torch.cat([kept, rest], dim=1), mask, weights=route.weights)
+        if route is not None:
+            tokens = _best(tokens, route, self.keep[-1])
+        first = self.keep[-1] + self.context
+        last = self.layers[-1]
+        return self.norm(last(tokens, self.get_buffer(f"mask_{len(self.layers) - 1}"), first=first))
 
 
-def _best(route: Route | None, keep: int) -> Tensor:
-    """The `keep` places of a route with the largest weights, ascending, [B, keep]."""
-    assert route is not None
-    chosen = route.weights.topk(keep, dim=1).indices
-    return route.places.gather(1, chosen).sort(dim=1).values
+def _best(tokens: Tensor, route: Route, keep: int) -> Tensor:
+    """Tokens [B, k + C + K, D] of which the first k took a route, with its `keep` best alone."""
+    count = route.places.shape[1]
+    if keep == count:
+        return tokens
+    chosen = route.weights.topk(keep, dim=1).indices.sort(dim=1).values
+    return torch.cat([_taken(tokens, chosen), tokens[:, count:]], dim=1)
 
 
 def _taken(tokens: Tensor, places: Tensor) -> Tensor:
