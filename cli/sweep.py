@@ -133,11 +133,15 @@ def evaluations(values: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     lists = {key: evaluate.pop(key) for key in list(evaluate) if isinstance(evaluate[key], list)}
     common = list(override_words({**evaluate, "workers": values["workers"]}))
     for chosen in itertools.product(*lists.values()):
-        name = "-".join(str(value) for value in chosen) or "evaluation"
-        yield (
-            name.replace("/", "_"),
-            [*override_words(dict(zip(lists, chosen, strict=True))), *common],
-        )
+        name = "-".join(_as_name(value) for value in chosen) or "evaluation"
+        yield name, [*override_words(dict(zip(lists, chosen, strict=True))), *common]
+
+
+def _as_name(value: Any) -> str:
+    """A value as part of a folder's name: `test`, or `0_3` for the list [0, 3]."""
+    if isinstance(value, list):
+        return "_".join(map(_as_name, value))
+    return str(value).replace("/", "_")
 
 
 def _refuse_wrong_words(sweep: list[Job], evaluated: list[tuple[str, list[str]]]) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-# Of the first two axes e, entry by entry: what times v gives the cross products v x e, and e itself.
-_CROSSED = torch.tensor(
-    [[0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, -1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]]
-)
+# The first two axes e one after the other, and what times v gives the cross products v x e.
 _AXES = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+_CROSSED = torch.tensor(
+    [
+        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        [0.0, 0.0, -1.0, 0.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0, -1.0, 0.0, 0.0],
+    ]
+)
 
 
 def rotation_columns(rotation: Tensor) -> Tensor:
