@@ -43,7 +43,7 @@ TITLES = {
 }
 NOTES = {
     "attention": "The weights that control-aided attention lays on the tokens and scales them by. "
-    "What is scaled down can still be read, so the weights alone do not say what drives the car.",
+    "What is scaled down can still be read, so the weights alone do not say what drives the robot.",
     "target": "What the attention is trained towards. With the signal 'removal': how far the "
     "controls move, to first order, when a token becomes the usual one of its place. With "
     "'jacobian': how strongly they respond to any small change of it.",
