@@ -14,7 +14,7 @@ LEADS = {
     "Faithfulness": "Does what the map calls important move the actions when it is taken away? "
     "Actions are normalised: a distance of 1 is half of every entry's range.",
     "Stability": "How far the map moves from one control period to the next, beside what the "
-    "motion of the car explains.",
+    "robot's own motion explains.",
     "Focus": "How narrow the map is and what it lies on. A uniform map's mass is about what "
     "“random” shows.",
     "Shift": "The same states in a look that training never shows.",
