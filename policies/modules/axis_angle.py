@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The first two axes e one after the other, and what times v gives the cross products v x e.
+# The first two axes e one after the other, and for each entry of the cross products v x e what of v
+# it is made of.
 _AXES = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 _CROSSED = torch.tensor(
     [
-        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-        [0.0, 0.0, -1.0, 0.0, 0.0, 0.0],
-        [0.0, 1.0, 0.0, -1.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0],
+        [0.0, -1.0, 0.0],
+        [0.0, 0.0, -1.0],
+        [0.0, 0.0, 0.0],
+        [1.0, 0.0, 0.0],
     ]
 )
 
@@ -27,6 +31,7 @@ def rotation_columns(rotation: Tensor) -> Tensor:
     angle = rotation.norm(dim=1, keepdim=True)  # [B, 1]
     sine = torch.sinc(angle / torch.pi)  # sin(a) / a
     cosine = 0.5 * torch.sinc(angle / (2.0 * torch.pi)).square()  # (1 - cos(a)) / a^2
-    crossed = rotation @ _CROSSED.to(rotation)  # [B, 6]
+    # No matrix product, which mixed precision would round: [B, 1, 3] * [6, 3] -> [B, 6]
+    crossed = (rotation[:, None, :] * _CROSSED.to(rotation)).sum(dim=2)
     along = (rotation[:, :2, None] * rotation[:, None, :]).flatten(1)  # [B, 2, 3] -> [B, 6]
     return angle.cos() * _AXES.to(rotation) + sine * crossed + cosine * along

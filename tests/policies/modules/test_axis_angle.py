@@ -22,3 +22,10 @@ def test_half_a_turn_either_way_about_is_the_same():
     turns = torch.tensor([[math.pi, 0.0, 0.0], [-math.pi, 0.0, 0.0]], dtype=torch.float64)
     first, second = rotation_columns(turns)
     assert torch.allclose(first, second, atol=1e-9)
+
+
+def test_mixed_precision_does_not_round_an_orientation():
+    turns = torch.tensor([[0.3, -1.2, 2.0], [3.1, 0.01, -0.2]])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = rotation_columns(turns)
+    assert torch.equal(mixed, rotation_columns(turns))
