@@ -98,14 +98,10 @@ class Streams:
 
 
 class ProtocolServer:
-    """The two listening sockets, the episode, and the clock of asynchronous mode.
+    """The two listening sockets, the episode, and the clock of asynchronous mode."""
 
-    rest: is called when a tick's last message has been sent.
-    """
-
-    def __init__(self, rest: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self._streams = Streams()
-        self._rest = rest
         self._ticking = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
 
@@ -170,7 +166,6 @@ class ProtocolServer:
             else:
                 self._streams.publish(*message)
         self._sending = None
-        self._rest()
 
     async def _keep_time(self) -> None:
         """In asynchronous mode the world moves by itself; in synchronous mode never."""
@@ -192,19 +187,18 @@ def serve(port: int, ready: Callable[[int], None]) -> None:
     port: of the calls; the streams are on the next one. 0 takes free ports. `ready` is called with
     the port once clients can connect. Raises OSError where a port is taken.
     """
-    selector = EagerSelector()
-    with contextlib.closing(asyncio.SelectorEventLoop(selector)) as loop:
+    with contextlib.closing(asyncio.SelectorEventLoop(EagerSelector())) as loop:
         with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(_serve(port, ready, selector.rest))
+            loop.run_until_complete(_serve(port, ready))
         loop.run_until_complete(_end_connections())
 
 
-async def _serve(port: int, ready: Callable[[int], None], rest: Callable[[], None]) -> None:
+async def _serve(port: int, ready: Callable[[int], None]) -> None:
     task = asyncio.current_task()
     assert task is not None
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
-    await ProtocolServer(rest).run(port, ready)
+    await ProtocolServer().run(port, ready)
 
 
 async def _end_connections() -> None:

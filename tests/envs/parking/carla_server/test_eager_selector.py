@@ -34,25 +34,3 @@ def test_it_still_sleeps_until_the_time_is_up(pair):
 def test_it_does_not_wait_when_told_not_to(pair):
     selector, _ = pair
     assert all(selector.select(timeout) == [] for timeout in (0.0, -1.0))
-
-
-def test_at_rest_it_sleeps_at_once_until_the_next_message(pair):
-    selector, sender = pair
-    selector.rest()
-    used = time.process_time()
-    assert selector.select(20 * AWAKE_SECONDS) == []
-    assert time.process_time() - used < AWAKE_SECONDS
-    sender.send(b"x")
-    assert selector.select(0.0)
-    sender.close()
-
-
-def test_a_message_ends_the_rest(pair):
-    selector, sender = pair
-    selector.rest()
-    sender.send(b"x")
-    ((key, _),) = selector.select(None)
-    key.fileobj.recv(1)
-    used = time.process_time()
-    assert selector.select(2 * AWAKE_SECONDS) == []
-    assert time.process_time() - used > AWAKE_SECONDS / 2
