@@ -165,12 +165,11 @@ class RoutedTrunk(nn.Module):
             if keep == self.vision:
                 tokens = layer(tokens, mask)
                 continue
-            if route is not None:  # what the layer before left out comes back at its place
-                carried = tokens[:, : route.places.shape[1]]
+            carried, rest = tokens[:, : self.keep[index - 1]], tokens[:, self.keep[index - 1] :]
+            if route is None:
+                vision = carried
+            else:  # what the layer before left out comes back at its place
                 vision = vision.scatter(1, _wide(route.places, vision), carried)
-                rest = tokens[:, route.places.shape[1] :]
-            else:
-                vision, rest = tokens[:, : self.vision], tokens[:, self.vision :]
             route = self.routers[str(index)](vision, rest[:, : self.context], keep)
             kept = _taken(vision, route.places)
             tokens = layer(torch.cat([kept, rest], dim=1), mask, weights=route.weights)
