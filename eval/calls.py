@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helmsight.eval.folder_log import drop_torn_line
+from helmsight.eval.folder_log import append_line, drop_torn_line, whole_lines
 
 _FILE = "calls.jsonl"
 # What a call says besides its episodes, each in the form of a summary's provenance.
@@ -35,8 +35,7 @@ def begin_call(folder: Path, origin: dict[str, Any], episodes: Sequence[int]) ->
     path = folder / _FILE
     drop_torn_line(path)
     line = json.dumps({**origin, "episodes": sorted(episodes)}, separators=(",", ":"))
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    append_line(path, line)
 
 
 def adopt_former_call(folder: Path, finished: Sequence[int]) -> None:
@@ -56,8 +55,7 @@ def calls_of(folder: Path, episodes: Sequence[int]) -> list[dict[str, Any]]:
     `episodes` of each is how many it made; calls that differ in nothing but their time are one.
     """
     path = folder / _FILE
-    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    lines = [json.loads(line) for line in whole]
+    lines = [json.loads(line) for line in whole_lines(path)] if path.exists() else []
     made_by = {episode: number for number, line in enumerate(lines) for episode in line["episodes"]}
     makers = [made_by[episode] for episode in episodes if episode in made_by]
     distinct: dict[str, dict[str, Any]] = {}

@@ -56,8 +56,7 @@ class FolderLog(abc.ABC):
 
     def append_line(self, line: str) -> None:
         """Add a line; once this returns, a crash of the program can't lose it."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self.path, line)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -65,6 +64,17 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, which is made if it is not there."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file; what follows the last line end was never finished."""
+    return path.read_bytes().split(b"\n")[:-1]
 
 
 def _lock_folder(folder: Path) -> TextIO:

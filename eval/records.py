@@ -17,7 +17,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from helmsight.eval.folder_log import FolderLog, refuse_other_settings, write_atomically
+from helmsight.eval.folder_log import (
+    FolderLog,
+    refuse_other_settings,
+    whole_lines,
+    write_atomically,
+)
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
 _SHOWN_AT_MOST = 8
@@ -103,11 +108,8 @@ def read_records(path: Path) -> dict[int, EpisodeRecord]:
 
     A torn last line is ignored. Raises ValueError naming the line for damage anywhere else.
     """
-    lines = Path(path).read_bytes().split(b"\n")
-    # Whatever follows the last line end was never finished.
-    whole = lines[:-1]
     records: dict[int, EpisodeRecord] = {}
-    for number, line in enumerate(whole, start=1):
+    for number, line in enumerate(whole_lines(Path(path)), start=1):
         try:
             record = EpisodeRecord.from_line(line.decode())
         except ValueError as error:

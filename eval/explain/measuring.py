@@ -34,7 +34,12 @@ from helmsight.eval.explain.maps import captum_is_installed
 from helmsight.eval.explain.measures import EpisodeMeasures, token_sum
 from helmsight.eval.explain.settings import ExplainSettings
 from helmsight.eval.explain.summary import MeasureSummary, summarise_measures
-from helmsight.eval.folder_log import FolderLog, refuse_other_settings, write_atomically
+from helmsight.eval.folder_log import (
+    FolderLog,
+    refuse_other_settings,
+    whole_lines,
+    write_atomically,
+)
 from helmsight.eval.progress import ProgressReporter
 from helmsight.eval.provenance import command_line, provenance
 from helmsight.eval.sources import policy_source
@@ -67,9 +72,7 @@ class MeasureLog(FolderLog):
         """Measures of every finished episode; what follows the last line end is ignored."""
         if not self.path.exists():
             return {}
-        text = self.path.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        entries = [EpisodeMeasures(**json.loads(line)) for line in lines]
+        entries = [EpisodeMeasures(**json.loads(line)) for line in whole_lines(self.path)]
         return {entry.episode: entry for entry in entries}
 
     def append(self, measures: EpisodeMeasures) -> None:
