@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
     from helmsight.policies.base import load_model, load_policy, policy_type
     from helmsight.policies.plain_config import config_from_dict
     from helmsight.training.data import train
-    from helmsight.training.fine_tuning import beginning_with
+    from helmsight.training.fine_tuning import beginning_with, learning_from
     from helmsight.training.settings import TrainingSettings
 
     policy = dict(values["policy"])
@@ -36,17 +36,12 @@ def run(words: list[str]) -> int:
     settings = config_from_dict(TrainingSettings, _settings(values))
 
     def make_policy(embodiment: Any, statistics: Any) -> Any:
-        new: Any = policy_class(policy_config, embodiment, statistics)
-        if values["teacher"] is not None:
-            if not hasattr(new, "learn_from"):
-                raise ValueError(
-                    f"policy={new.type_name} learns from no teacher; leave teacher out"
-                )
-            new.learn_from(load_policy(values["teacher"]))
-        return new
+        return policy_class(policy_config, embodiment, statistics)
 
-    start = values["start"]
+    start, teacher = values["start"], values["teacher"]
     made = make_policy if start is None else beginning_with(load_model(start), make_policy)
+    # The teacher comes last: with both, the eyes are those of `start`, the rest is the teacher's.
+    made = made if teacher is None else learning_from(load_policy(teacher), made)
     summary = train(settings, made, config=values)
     if not summary.completed:
         print(f"stopped at step {summary.steps}; the same command goes on from there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Statistics, TrainedModel, misfits
+from helmsight.policies.base import Policy, Statistics, TrainedModel, misfits
 from helmsight.policies.plain_config import differences
 from helmsight.training.data import MakePolicy
 
@@ -33,6 +33,23 @@ def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
         if changed:
             print(f"start differs in: {'; '.join(changed.values())}")
         return model
+
+    return make
+
+
+def learning_from(teacher: Policy, make_policy: MakePolicy) -> MakePolicy:
+    """What `make_policy` makes, taught by `teacher`.
+
+    What is returned raises ValueError for a policy that learns from none, or not from this one.
+    """
+
+    def make(embodiment: EmbodimentSpec, statistics: Statistics) -> TrainedModel:
+        pupil = make_policy(embodiment, statistics)
+        learn_from = getattr(pupil, "learn_from", None)
+        if learn_from is None:
+            raise ValueError(f"policy={pupil.type_name} learns from no teacher; leave teacher out")
+        learn_from(teacher)
+        return pupil
 
     return make
 

@@ -7,29 +7,36 @@ import math
 import numpy as np
 
 from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.cost_to_go import TURNING_RADIUS
 from helmsight.envs.parking.expert.footprint import ClearanceMap
 from helmsight.envs.parking.expert.goal import parking_goal
-from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar
-from helmsight.envs.parking.expert.path import Path
-from helmsight.envs.parking.expert.path_tracker import PathTracker
+from helmsight.envs.parking.expert.hybrid_astar import TAIL, Ends, HybridAStar
+from helmsight.envs.parking.expert.path import Arc, Path
+from helmsight.envs.parking.expert.path_tracker import (
+    HEADING_GAIN,
+    LATERAL_GAIN,
+    LEG_END,
+    ROLLING_SPEED,
+    PathTracker,
+    errors_after,
+)
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 
 # Least clearance of a plan in metres and the nodes that the search may expand for it; the next is
 # tried where no plan is found. Plans keep much more where there is room.
 ATTEMPTS = ((0.15, 2500), (0.08, 15_000))
-# Farther off its path than this the car plans anew.
-OFF_PATH_DISTANCE = 0.3
-OFF_PATH_YAW = math.radians(12.0)
+# Control periods from plan to plan, and after a search that found none. What the expert does shall
+# follow from what a learner sees, so it does not hold on to a plan that it would not make again;
+# between two as good as each other it stays with the one it drives.
+PLAN_PERIOD, PERIOD_AFTER_FAILURE = 3, 20
+LEAST_SAVING = 0.5  # m
 # How well the car must stand in the goal, and how slow is standing (1e-3 km/h).
 GOAL_DISTANCE = 0.25
 GOAL_YAW = math.radians(3.0)
 STANDING_SPEED = 1e-3 / 3.6
 
 _BRAKE = -0.4
-_MAX_REPLANS = 5
-# From this speed on the car's motion decides in which gear a plan starts most cheaply.
-_ROLLING_SPEED = 0.1
 
 
 class PlanningFailure(RuntimeError):
@@ -47,29 +54,23 @@ class ParkingExpert:
         self.scenario = scenario
         self.goal: Pose = parking_goal(scenario)
         self.path: Path | None = None
-        self.margin = ATTEMPTS[0][0]
         self._clearances = ClearanceMap(scenario)
         self._direction = -1 if scenario.approach == "reverse" else 1
         self._tracker: PathTracker | None = None
-        self._replans = 0
+        self._until_plan = 0
 
     def plan(self, state: VehicleState) -> None:
         """Plan from the car's true pose. Raises PlanningFailure when there is no path."""
-        self._replans = 0
-        self._make_plan(state)
+        self._follow(self._planned(state))
 
     def act(self, state: VehicleState) -> VehicleCommand:
         """The command for the next control period; brakes in the goal."""
         if self._tracker is None:
             self.plan(state)
+        elif self._until_plan <= 0:
+            self._plan_anew(state)
+        self._until_plan -= 1
         assert self._tracker is not None
-        if self._must_replan(self._tracker, state):
-            self._replans += 1
-            try:
-                self._make_plan(state)
-            except PlanningFailure:
-                # The old path is still the best there is.
-                self._replans = _MAX_REPLANS
         if self._tracker.finished:
             return self._hold()
         command = self._tracker.act(state)
@@ -88,40 +89,75 @@ class ParkingExpert:
         near = math.hypot(error.x, error.y) <= GOAL_DISTANCE
         return near and abs(error.yaw) <= GOAL_YAW
 
-    def _must_replan(self, tracker: PathTracker, state: VehicleState) -> bool:
-        if self._replans >= _MAX_REPLANS:
-            return False
-        if tracker.finished:
-            return abs(state.speed) < STANDING_SPEED and not self._in_goal(state.pose)
-        off_path = abs(tracker.lateral_error) > OFF_PATH_DISTANCE
-        return off_path or abs(tracker.heading_error) > OFF_PATH_YAW
-
-    def _make_plan(self, state: VehicleState) -> None:
-        if self.done(state):
-            self._follow(Path(state.pose, []))
+    def _plan_anew(self, state: VehicleState) -> None:
+        """Take a new plan where it saves something, or where the car has left the old one."""
+        old = self._tracker
+        assert old is not None
+        try:
+            path = self._planned(state)
+        except PlanningFailure:
+            # The old path is still the best there is.
+            self._until_plan = PERIOD_AFTER_FAILURE
             return
+        self._until_plan = PLAN_PERIOD
+        saved = old.remaining_effort(state.speed) - PathTracker(path).remaining_effort(state.speed)
+        if old.finished or not old.on_path or saved >= LEAST_SAVING:
+            self._follow(path)
+
+    def _planned(self, state: VehicleState) -> Path:
+        straight = self._straight_in(state)
+        if straight is not None:
+            return straight
         clearance = self._clearances.clearance_at(state.pose)
         if clearance < -0.05:
             raise PlanningFailure(
                 f"the car stands in an obstacle: it overlaps by about {-clearance:.2f} m"
             )
-        rolling = abs(state.speed) > _ROLLING_SPEED
+        rolling = abs(state.speed) > ROLLING_SPEED
         direction = int(np.sign(state.speed)) if rolling else 0
         ends = Ends(state.pose, direction, self.goal, self._direction)
         for margin, expansions in ATTEMPTS:
             path = HybridAStar(self._clearances, ends, margin).plan(expansions)
             if path is not None:
-                self.margin = margin
-                self._follow(path)
-                return
+                return path
         scenario = self.scenario
         raise PlanningFailure(
             f"no path from {_said(state.pose)} to {_said(self.goal)} was found that keeps "
             f"{margin} m from all obstacles in {scenario.family} {scenario.split} {scenario.index}"
         )
 
+    def _straight_in(self, state: VehicleState) -> Path | None:
+        """The straight line into the goal, where following it ends in the goal.
+
+        A car a few centimetres beside that line would be planned to go out and in again.
+        """
+        error = self.goal.relative(state.pose)
+        direction = self._direction
+        left = -direction * error.x
+        if self._in_goal(state.pose) and left < LEG_END:
+            return Path(state.pose, [])
+        slope = direction * error.yaw
+        curvature = LATERAL_GAIN * error.y + HEADING_GAIN * slope
+        leaves = direction * state.speed < -ROLLING_SPEED
+        if not 0.0 < left < TAIL or abs(curvature) > 1.0 / TURNING_RADIUS or leaves:
+            return None
+        distance = np.linspace(0.0, left, 12)
+        lateral, slopes = errors_after(error.y, slope, distance)
+        if abs(lateral[-1]) > GOAL_DISTANCE / 2.0 or abs(slopes[-1]) > GOAL_YAW / 2.0:
+            return None
+        poses = [
+            self.goal.transform(Pose(error.x + direction * driven, y, direction * turned))
+            for driven, y, turned in zip(distance, lateral, slopes, strict=True)
+        ]
+        room = min(ATTEMPTS[-1][0], self._clearances.clearance_at(self.goal) - 0.03)
+        if self._clearances.clearance(np.array(poses)).min() < room:
+            return None
+        start = self.goal.transform(Pose(error.x, 0.0, 0.0))
+        return Path(start, [Arc(0.0, direction * left)])
+
     def _follow(self, path: Path) -> None:
         self.path, self._tracker = path, PathTracker(path)
+        self._until_plan = PLAN_PERIOD
 
 
 def _said(pose: Pose) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose, wrap_angle
+from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST
 from helmsight.envs.parking.expert.path import Leg, Path
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD, EGO
@@ -22,11 +23,16 @@ FULL_THROTTLE, FULL_BRAKE = 2.5, 6.0  # m/s^2 at command 1 and -1
 
 # Errors decay along the path as a critically damped spring does, with this gain in 1/m^2.
 LATERAL_GAIN = 0.5
-HEADING_GAIN = 2.0 * math.sqrt(LATERAL_GAIN)
+DECAY = math.sqrt(LATERAL_GAIN)  # 1/m
+HEADING_GAIN = 2.0 * DECAY
 # The steering follows the curvature this far ahead: half a control period and half its own lag.
 PREVIEW_TIME = 0.3
 STANDSTILL_STEERING = 0.06  # rad: the wheels are turned that close before the car moves off
 STOP_SPEED = 0.02
+ON_PATH_DISTANCE, ON_PATH_YAW = 0.1, math.radians(5.0)
+# A car this fast is on its way: a plan made while it rolls neither waits for the wheels nor takes
+# the other gear for nothing.
+ROLLING_SPEED = 0.03
 LEG_END = 0.04
 _BRAKE_TO_STAND = -0.4
 
@@ -56,13 +62,31 @@ class PathTracker:
         rest = [leg.poses for leg in self._legs[self._leg + 1 :]]
         return np.concatenate([self._legs[self._leg].poses[self._sample :], *rest])
 
+    def remaining_effort(self, speed: float) -> float:
+        """Metres still to be driven by a car with a signed speed in m/s, gear changes among them.
+
+        A gear change counts as the planner counts it.
+        """
+        if self.finished:
+            return 0.0
+        leg, rest = self._legs[self._leg], self._legs[self._leg + 1 :]
+        left = leg.length - float(leg.distance[self._sample])
+        changes = len(rest) + (leg.direction * speed < -ROLLING_SPEED)
+        return left + sum(leg.length for leg in rest) + GEAR_CHANGE_COST * changes
+
+    @property
+    def on_path(self) -> bool:
+        """Whether the car was beside its path by no more than tracking errors, when last asked."""
+        near = abs(self.lateral_error) < ON_PATH_DISTANCE
+        return near and abs(self.heading_error) < ON_PATH_YAW
+
     def act(self, state: VehicleState) -> VehicleCommand:
         """The command for the next control period."""
         if self.finished:
             return VehicleCommand(_BRAKE_TO_STAND, self._steer, state.speed < 0.0)
         leg = self._legs[self._leg]
         remaining = self._locate(leg, state)
-        if remaining < LEG_END and abs(state.speed) < STOP_SPEED:
+        if remaining < LEG_END and leg.direction * state.speed < STOP_SPEED:
             self._leg, self._sample, self._moving = self._leg + 1, 0, False
             return self.act(state)
         self._steer = self._steering(leg, state)
@@ -96,6 +120,8 @@ class PathTracker:
 
     def _wanted_speed(self, state: VehicleState, remaining: float) -> float:
         """Speed to reach within this control period, in the leg's direction."""
+        rolling = self._legs[self._leg].direction * state.speed > ROLLING_SPEED
+        self._moving = self._moving or rolling
         if not self._moving:
             error = self._steer * EGO.max_steering_angle - state.steering_angle
             self._moving = abs(error) < STANDSTILL_STEERING
@@ -116,6 +142,16 @@ class PathTracker:
             return _BRAKE_TO_STAND
         change = min((wanted - speed) / (2.0 * CONTROL_PERIOD), SPEED_UP)
         return max(-1.0, change / (FULL_THROTTLE if change > 0.0 else FULL_BRAKE))
+
+
+def errors_after(lateral: float, slope: float, distance: Floats) -> tuple[Floats, Floats]:
+    """Lateral error in m and slope after `distance` [...] m of tracking a straight line.
+
+    lateral, slope: the error where the tracking begins, and its growth a metre driven.
+    """
+    growth = slope + DECAY * lateral
+    decay = np.exp(-DECAY * distance)
+    return (lateral + growth * distance) * decay, (slope - DECAY * growth * distance) * decay
 
 
 def _speed_limits(leg: Leg) -> Floats:

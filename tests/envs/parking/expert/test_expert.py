@@ -1,9 +1,11 @@
+import itertools
 import math
 
 import pytest
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.expert import ParkingExpert, PlanningFailure
+from helmsight.envs.parking.expert.expert import PLAN_PERIOD
 from helmsight.envs.parking.kinematic import KinematicSimulator
 from helmsight.envs.parking.mujoco import MujocoParkingSimulator
 from helmsight.envs.parking.scenario import make_scenario
@@ -90,10 +92,42 @@ def test_a_car_that_left_its_path_plans_anew():
     expert.plan(at_rest(scenario.start))
     planned = expert.path
     moved = at_rest(scenario.start.transform(Pose(0.0, 0.5, 0.0)))
-    expert.act(moved)
-    expert.act(moved)
+    for _ in range(2 * PLAN_PERIOD):
+        expert.act(moved)
     assert expert.path is not planned
     assert expert.path.start == moved.pose
+
+
+@pytest.mark.parametrize(("family", "index"), [("standard", 0), ("cluttered", 0), ("cluttered", 3)])
+def test_an_expert_that_forgets_its_plan_at_every_step_parks_as_well(family, index):
+    scenario, simulator = make_scenario(family, "val", index), MujocoParkingSimulator(render=False)
+    simulator.reset(scenario)
+    expert, gears = ParkingExpert(scenario), []
+    for _ in range(round(scenario.time_limit * 10)):
+        state = simulator.vehicle_state()
+        expert.plan(state)
+        simulator.step(expert.act(state))
+        if abs(state.speed) > 0.05:
+            gears.append(state.speed > 0.0)
+        if expert.done(state):
+            break
+    simulator.close()
+    assert expert.done(state)
+    assert sum(a != b for a, b in itertools.pairwise(gears)) <= 1
+
+
+def test_a_car_a_little_beside_the_line_into_its_slot_goes_straight_in():
+    expert = ParkingExpert(make_scenario("standard", "val", 0))
+    beside = at_rest(expert.goal.transform(Pose(0.9, 0.05, math.radians(-2.0))))
+    expert.plan(beside)
+    assert expert.path.gear_changes == 0
+    assert expert.path.length == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_car_too_far_beside_the_line_into_its_slot_is_not_sent_straight_in():
+    expert = ParkingExpert(make_scenario("standard", "val", 0))
+    expert.plan(at_rest(expert.goal.transform(Pose(0.3, 0.3, 0.0))))
+    assert expert.path.length > 1.0
 
 
 def test_planning_from_within_an_obstacle_says_so():

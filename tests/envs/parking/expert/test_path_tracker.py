@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST
 from helmsight.envs.parking.expert.path import Arc, Path
-from helmsight.envs.parking.expert.path_tracker import MAX_SPEED, PathTracker
+from helmsight.envs.parking.expert.path_tracker import MAX_SPEED, PathTracker, errors_after
 from helmsight.envs.parking.kinematic import KinematicSimulator
 from helmsight.envs.parking.scenario import make_scenario
+from helmsight.envs.parking.simulator import VehicleState
 
 CURVATURE = 1.0 / 4.5
 
@@ -55,6 +59,42 @@ def test_an_offset_is_steered_out_in_both_gears():
         _, _, _, errors = drive([Arc(0.0, direction * 9.0)], Pose(0.0, 0.2, 0.05))
         assert errors[0] == pytest.approx(0.2, abs=0.02)
         assert errors[-1] < 0.02
+
+
+def rolling(pose, speed, steering_angle=0.0):
+    return VehicleState(pose, speed, 0.0, (0.0, 0.0), steering_angle)
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_rolling_car_with_a_new_plan_does_not_stop_for_its_wheels(direction):
+    start = Pose(0.0, 0.0, 0.0)
+    path = Path(start, [Arc(CURVATURE, direction * 6.0)])
+    assert PathTracker(path).act(rolling(start, 0.0)).acceleration < 0.0
+    assert PathTracker(path).act(rolling(start, direction * 0.5)).acceleration > 0.0
+
+
+@pytest.mark.parametrize("speed", [0.0, -0.1])
+def test_a_new_plan_does_not_begin_with_a_leg_too_short_to_drive(speed):
+    start = Pose(0.0, 0.0, 0.0)
+    tracker = PathTracker(Path(start, [Arc(CURVATURE, 0.02), Arc(0.0, -4.0)]))
+    assert tracker.act(rolling(start, speed)).reverse
+
+
+def test_the_effort_left_counts_a_gear_change_that_a_rolling_car_needs():
+    start = Pose(0.0, 0.0, 0.0)
+    tracker = PathTracker(Path(start, [Arc(0.0, 2.0), Arc(CURVATURE, -4.0)]))
+    assert tracker.remaining_effort(0.0) == pytest.approx(6.0 + GEAR_CHANGE_COST)
+    assert tracker.remaining_effort(0.5) == pytest.approx(6.0 + GEAR_CHANGE_COST)
+    assert tracker.remaining_effort(-0.5) == pytest.approx(6.0 + 2.0 * GEAR_CHANGE_COST)
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-0.3, 0.3), st.floats(0.0, 4.0), st.floats(0.0, 4.0))
+def test_errors_after_two_stretches_are_those_after_both(lateral, slope, first, second):
+    halfway = errors_after(lateral, slope, np.array(first))
+    there = errors_after(float(halfway[0]), float(halfway[1]), np.array(second))
+    np.testing.assert_allclose(
+        there, errors_after(lateral, slope, np.array(first + second)), atol=1e-9
+    )
 
 
 def test_commands_and_speed_keep_their_ranges():
