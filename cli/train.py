@@ -21,7 +21,7 @@ def run(words: list[str]) -> int:
     from helmsight.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    from helmsight.policies.base import load_model, load_policy, policy_type
+    from helmsight.policies.base import load_model, policy_type
     from helmsight.policies.plain_config import config_from_dict
     from helmsight.training.data import train
     from helmsight.training.fine_tuning import beginning_with, learning_from
@@ -41,7 +41,7 @@ def run(words: list[str]) -> int:
     start, teacher = values["start"], values["teacher"]
     made = make_policy if start is None else beginning_with(load_model(start), make_policy)
     # The teacher comes last: with both, the eyes are those of `start`, the rest is the teacher's.
-    made = made if teacher is None else learning_from(load_policy(teacher), made)
+    made = made if teacher is None else learning_from(teacher, made)
     summary = train(settings, made, config=values)
     if not summary.completed:
         print(f"stopped at step {summary.steps}; the same command goes on from there")

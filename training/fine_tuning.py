@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Policy, Statistics, TrainedModel, misfits
+from helmsight.policies.base import Statistics, TrainedModel, load_policy, misfits
 from helmsight.policies.plain_config import differences
 from helmsight.training.data import MakePolicy
 
@@ -37,8 +39,8 @@ def beginning_with(start: TrainedModel, make_policy: MakePolicy) -> MakePolicy:
     return make
 
 
-def learning_from(teacher: Policy, make_policy: MakePolicy) -> MakePolicy:
-    """What `make_policy` makes, taught by `teacher`.
+def learning_from(teacher: str | Path, make_policy: MakePolicy) -> MakePolicy:
+    """What `make_policy` makes, taught by the policy in a run folder or a saved policy's.
 
     What is returned raises ValueError for a policy that learns from none, or not from this one.
     """
@@ -48,7 +50,7 @@ def learning_from(teacher: Policy, make_policy: MakePolicy) -> MakePolicy:
         learn_from = getattr(pupil, "learn_from", None)
         if learn_from is None:
             raise ValueError(f"policy={pupil.type_name} learns from no teacher; leave teacher out")
-        learn_from(teacher)
+        learn_from(load_policy(teacher))
         return pupil
 
     return make

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from parking_batches import random_batch, tiny_policy, trained_a_little
 
 from helmsight.policies.modules.birds_eye import DepthBins
+from helmsight.policies.parking import ParkingPolicy
+from helmsight.training.fine_tuning import beginning_with, learning_from
 
 
 def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
@@ -15,6 +19,19 @@ def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
         assert names
         for name in names:
             torch.testing.assert_close(pupil.state_dict()[name], teacher.state_dict()[name])
+
+
+def test_with_a_start_as_well_the_eyes_are_those_of_the_start(tmp_path: Path) -> None:
+    teacher, start = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
+    teacher.save(tmp_path)
+    make = beginning_with(start, lambda robot, values: ParkingPolicy(start.config, robot, values))
+    pupil = learning_from(tmp_path, make)(start.embodiment, start.statistics).state_dict()
+    for name, value in start.state_dict().items():
+        behind_the_eyes = name.startswith("view.birds_eye.")
+        if name.startswith(("view.", "semantic_head.")) and not behind_the_eyes:
+            torch.testing.assert_close(pupil[name], value)
+        else:
+            torch.testing.assert_close(pupil[name], teacher.state_dict()[name])
 
 
 def test_the_teacher_s_loss_falls_and_the_teacher_stays_as_it_is() -> None:
