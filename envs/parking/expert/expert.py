@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.expert.cost_to_go import TURNING_RADIUS
 from helmsight.envs.parking.expert.footprint import ClearanceMap
 from helmsight.envs.parking.expert.goal import parking_goal
-from helmsight.envs.parking.expert.hybrid_astar import TAIL, Ends, HybridAStar
-from helmsight.envs.parking.expert.path import Arc, Path
-from helmsight.envs.parking.expert.path_tracker import (
-    HEADING_GAIN,
-    LATERAL_GAIN,
-    LEG_END,
-    ROLLING_SPEED,
-    PathTracker,
-    errors_after,
-)
+from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar
+from helmsight.envs.parking.expert.path import Path
+from helmsight.envs.parking.expert.path_tracker import LEG_END, ROLLING_SPEED, PathTracker
+from helmsight.envs.parking.expert.straight_in import straight_in
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 
@@ -105,9 +99,23 @@ class ParkingExpert:
             self._follow(path)
 
     def _planned(self, state: VehicleState) -> Path:
-        straight = self._straight_in(state)
-        if straight is not None:
-            return straight
+        if self._has_arrived(state):
+            return Path(state.pose, [])
+        straight = straight_in(self.goal, self._direction, state)
+        if straight is not None and self._is_free(straight.poses):
+            return straight.path
+        return self._searched(state)
+
+    def _has_arrived(self, state: VehicleState) -> bool:
+        past = self._direction * self.goal.relative(state.pose).x
+        return self._in_goal(state.pose) and past > -LEG_END
+
+    def _is_free(self, poses: NDArray[np.float64]) -> bool:
+        """Whether poses [T, 3] on the way in keep a plan's margin, or what the goal leaves."""
+        room = min(ATTEMPTS[-1][0], self._clearances.clearance_at(self.goal) - 0.03)
+        return bool(self._clearances.clearance(poses).min() >= room)
+
+    def _searched(self, state: VehicleState) -> Path:
         clearance = self._clearances.clearance_at(state.pose)
         if clearance < -0.05:
             raise PlanningFailure(
@@ -125,35 +133,6 @@ class ParkingExpert:
             f"no path from {_said(state.pose)} to {_said(self.goal)} was found that keeps "
             f"{margin} m from all obstacles in {scenario.family} {scenario.split} {scenario.index}"
         )
-
-    def _straight_in(self, state: VehicleState) -> Path | None:
-        """The straight line into the goal, where following it ends in the goal.
-
-        A car a few centimetres beside that line would be planned to go out and in again.
-        """
-        error = self.goal.relative(state.pose)
-        direction = self._direction
-        left = -direction * error.x
-        if self._in_goal(state.pose) and left < LEG_END:
-            return Path(state.pose, [])
-        slope = direction * error.yaw
-        curvature = LATERAL_GAIN * error.y + HEADING_GAIN * slope
-        leaves = direction * state.speed < -ROLLING_SPEED
-        if not 0.0 < left < TAIL or abs(curvature) > 1.0 / TURNING_RADIUS or leaves:
-            return None
-        distance = np.linspace(0.0, left, 12)
-        lateral, slopes = errors_after(error.y, slope, distance)
-        if abs(lateral[-1]) > GOAL_DISTANCE / 2.0 or abs(slopes[-1]) > GOAL_YAW / 2.0:
-            return None
-        poses = [
-            self.goal.transform(Pose(error.x + direction * driven, y, direction * turned))
-            for driven, y, turned in zip(distance, lateral, slopes, strict=True)
-        ]
-        room = min(ATTEMPTS[-1][0], self._clearances.clearance_at(self.goal) - 0.03)
-        if self._clearances.clearance(np.array(poses)).min() < room:
-            return None
-        start = self.goal.transform(Pose(error.x, 0.0, 0.0))
-        return Path(start, [Arc(0.0, direction * left)])
 
     def _follow(self, path: Path) -> None:
         self.path, self._tracker = path, PathTracker(path)
