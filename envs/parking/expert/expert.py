@@ -23,7 +23,7 @@ ATTEMPTS = ((0.15, 2500), (0.08, 15_000))
 # Control periods from plan to plan, and after a search that found none. What the expert does shall
 # follow from what a learner sees, so it does not hold on to a plan that it would not make again;
 # between two as good as each other it stays with the one it drives.
-PLAN_PERIOD, PERIOD_AFTER_FAILURE = 3, 20
+PLAN_PERIOD, PERIOD_AFTER_FAILURE = 10, 20
 LEAST_SAVING = 0.5  # m
 # How well the car must stand in the goal, and how slow is standing (1e-3 km/h).
 GOAL_DISTANCE = 0.25
