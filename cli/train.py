@@ -21,10 +21,10 @@ def run(words: list[str]) -> int:
     from helmsight.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    from helmsight.policies.base import load_model, policy_type
+    from helmsight.policies.base import policy_type
     from helmsight.policies.plain_config import config_from_dict
     from helmsight.training.data import train
-    from helmsight.training.fine_tuning import beginning_with, learning_from
+    from helmsight.training.fine_tuning import prepared
     from helmsight.training.settings import TrainingSettings
 
     policy = dict(values["policy"])
@@ -38,10 +38,7 @@ def run(words: list[str]) -> int:
     def make_policy(embodiment: Any, statistics: Any) -> Any:
         return policy_class(policy_config, embodiment, statistics)
 
-    start, teacher = values["start"], values["teacher"]
-    made = make_policy if start is None else beginning_with(load_model(start), make_policy)
-    # The teacher comes last: with both, the eyes are those of `start`, the rest is the teacher's.
-    made = made if teacher is None else learning_from(teacher, made)
+    made = prepared(make_policy, values["start"], values["teacher"])
     summary = train(settings, made, config=values)
     if not summary.completed:
         print(f"stopped at step {summary.steps}; the same command goes on from there")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import Statistics, TrainedModel, load_policy, misfits
+from helmsight.policies.base import Statistics, TrainedModel, load_model, load_policy, misfits
 from helmsight.policies.plain_config import differences
 from helmsight.training.data import MakePolicy
 
@@ -54,6 +54,18 @@ def learning_from(teacher: str | Path, make_policy: MakePolicy) -> MakePolicy:
         return pupil
 
     return make
+
+
+def prepared(
+    make_policy: MakePolicy, start: str | Path | None, teacher: str | Path | None
+) -> MakePolicy:
+    """What `make_policy` makes, with the weights that a training is told to begin with.
+
+    The teacher comes last: with both, the eyes are those of `start` and what drives is the
+    teacher's, with the scales of states and actions that it was trained in.
+    """
+    made = make_policy if start is None else beginning_with(load_model(start), make_policy)
+    return made if teacher is None else learning_from(teacher, made)
 
 
 def _require_same_robot(start: EmbodimentSpec, data: EmbodimentSpec) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def take_weights(pupil: ParkingPolicy, teacher: ParkingPolicy) -> None:
     """Copy all of the teacher's weights to the pupil but its view of the label.
 
-    An attention that is trained by another signal is the pupil's own and starts anew. Raises
+    An attention that is trained by another signal stays the pupil's own. Raises
     ValueError for a teacher that is none, for a pupil without cameras, for another shape, and for
     other options that its weights have their meaning by.
     """

@@ -8,7 +8,7 @@ from parking_batches import random_batch, tiny_policy, trained_a_little
 
 from helmsight.policies.modules.birds_eye import DepthBins
 from helmsight.policies.parking import ParkingPolicy
-from helmsight.training.fine_tuning import beginning_with, learning_from
+from helmsight.training.fine_tuning import prepared
 
 
 def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
@@ -23,9 +23,14 @@ def test_a_pupil_starts_with_what_its_teacher_knows_of_driving() -> None:
 
 def test_with_a_start_as_well_the_eyes_are_those_of_the_start(tmp_path: Path) -> None:
     teacher, start = tiny_policy(sees="label", seed=1), tiny_policy(seed=2)
-    teacher.save(tmp_path)
-    make = beginning_with(start, lambda robot, values: ParkingPolicy(start.config, robot, values))
-    pupil = learning_from(tmp_path, make)(start.embodiment, start.statistics).state_dict()
+    teacher.save(tmp_path / "teacher")
+    start.save(tmp_path / "start")
+    make = prepared(
+        lambda robot, values: ParkingPolicy(start.config, robot, values),
+        start=tmp_path / "start",
+        teacher=tmp_path / "teacher",
+    )
+    pupil = make(start.embodiment, start.statistics).state_dict()
     for name, value in start.state_dict().items():
         behind_the_eyes = name.startswith("view.birds_eye.")
         if name.startswith(("view.", "semantic_head.")) and not behind_the_eyes:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST
 from helmsight.envs.parking.expert.footprint import ClearanceMap
 from helmsight.envs.parking.expert.goal import parking_goal
-from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar
+from helmsight.envs.parking.expert.hybrid_astar import Ends, HybridAStar, discomfort_of
 from helmsight.envs.parking.expert.path import Path
-from helmsight.envs.parking.expert.path_tracker import LEG_END, ROLLING_SPEED, PathTracker
-from helmsight.envs.parking.expert.straight_in import straight_in
+from helmsight.envs.parking.expert.path_tracker import LEG_END, PathTracker
+from helmsight.envs.parking.expert.straight_in import MOVING_SPEED, straight_in
 from helmsight.envs.parking.scenario import Scenario
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 
@@ -21,8 +22,8 @@ from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 # tried where no plan is found. Plans keep much more where there is room.
 ATTEMPTS = ((0.15, 2500), (0.08, 15_000))
 # Control periods from plan to plan, and after a search that found none. What the expert does shall
-# follow from what a learner sees, so it does not hold on to a plan that it would not make again;
-# between two as good as each other it stays with the one it drives.
+# follow from what a learner sees, so it makes its plan anew and takes the new one where that saves
+# something; between two as good as each other it goes on as it began.
 PLAN_PERIOD, PERIOD_AFTER_FAILURE = 10, 20
 LEAST_SAVING = 0.5  # m
 # How well the car must stand in the goal, and how slow is standing (1e-3 km/h).
@@ -41,28 +42,34 @@ class ParkingExpert:
     """Parks the car of one scenario. Deterministic; knows what no policy may know.
 
     Call `plan` from where the car is, at the start and whenever something else has driven it; then
-    `act` once a control period until `done`, and as long as the car shall hold still.
+    `act` once a control period until `done`, and as long as the car shall hold still. It plans anew
+    once a second and at once where it has left its path; where that finds none it drives on.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.goal: Pose = parking_goal(scenario)
-        self.path: Path | None = None
         self._clearances = ClearanceMap(scenario)
         self._direction = -1 if scenario.approach == "reverse" else 1
         self._tracker: PathTracker | None = None
         self._until_plan = 0
 
+    @property
+    def path(self) -> Path | None:
+        """The path that is being driven; None before the first plan."""
+        return None if self._tracker is None else self._tracker.path
+
     def plan(self, state: VehicleState) -> None:
         """Plan from the car's true pose. Raises PlanningFailure when there is no path."""
-        self._follow(self._planned(state))
+        self._tracker = PathTracker(self._planned(state))
+        self._until_plan = PLAN_PERIOD
 
     def act(self, state: VehicleState) -> VehicleCommand:
         """The command for the next control period; brakes in the goal."""
         if self._tracker is None:
             self.plan(state)
-        elif self._until_plan <= 0:
-            self._plan_anew(state)
+        elif self._plan_is_due(self._tracker, state):
+            self._tracker = self._better(self._tracker, state)
         self._until_plan -= 1
         assert self._tracker is not None
         if self._tracker.finished:
@@ -83,23 +90,39 @@ class ParkingExpert:
         near = math.hypot(error.x, error.y) <= GOAL_DISTANCE
         return near and abs(error.yaw) <= GOAL_YAW
 
-    def _plan_anew(self, state: VehicleState) -> None:
-        """Take a new plan where it saves something, or where the car has left the old one."""
-        old = self._tracker
-        assert old is not None
+    def _plan_is_due(self, tracker: PathTracker, state: VehicleState) -> bool:
+        if self._until_plan <= 0 or self._until_plan > PLAN_PERIOD:
+            return self._until_plan <= 0
+        if not tracker.finished:
+            return tracker.off_path
+        return abs(state.speed) < STANDING_SPEED and not self._in_goal(state.pose)
+
+    def _better(self, old: PathTracker, state: VehicleState) -> PathTracker:
+        """A new plan's tracker, where it saves something or the old path is left; or the old."""
+        old.locate(state)
         try:
-            path = self._planned(state)
+            new = PathTracker(self._planned(state))
         except PlanningFailure:
-            # The old path is still the best there is.
             self._until_plan = PERIOD_AFTER_FAILURE
-            return
+            return old
         self._until_plan = PLAN_PERIOD
-        saved = old.remaining_effort(state.speed) - PathTracker(path).remaining_effort(state.speed)
-        if old.finished or not old.on_path or saved >= LEAST_SAVING:
-            self._follow(path)
+        new.locate(state)
+        if old.finished or old.off_path:
+            return new
+        return new if self._cost(old, state) - self._cost(new, state) >= LEAST_SAVING else old
+
+    def _cost(self, tracker: PathTracker, state: VehicleState) -> float:
+        """Of what is still to be driven, about as the planner counts it, in m."""
+        poses = tracker.remaining_poses()
+        if len(poses) < 2:
+            return 0.0
+        length = np.linalg.norm(np.diff(poses[:, :2], axis=0), axis=1).sum()
+        discomfort = discomfort_of(self._clearances.clearance(poses)).mean()
+        changes = tracker.remaining_gear_changes(state.speed)
+        return float(length * (1.0 + discomfort) + GEAR_CHANGE_COST * changes)
 
     def _planned(self, state: VehicleState) -> Path:
-        if self._has_arrived(state):
+        if self.done(state) or self._has_arrived(state):
             return Path(state.pose, [])
         straight = straight_in(self.goal, self._direction, state)
         if straight is not None and self._is_free(straight.poses):
@@ -107,6 +130,7 @@ class ParkingExpert:
         return self._searched(state)
 
     def _has_arrived(self, state: VehicleState) -> bool:
+        """Whether the car is in the goal, and as deep in the slot as it shall be."""
         past = self._direction * self.goal.relative(state.pose).x
         return self._in_goal(state.pose) and past > -LEG_END
 
@@ -121,7 +145,7 @@ class ParkingExpert:
             raise PlanningFailure(
                 f"the car stands in an obstacle: it overlaps by about {-clearance:.2f} m"
             )
-        rolling = abs(state.speed) > ROLLING_SPEED
+        rolling = abs(state.speed) > MOVING_SPEED
         direction = int(np.sign(state.speed)) if rolling else 0
         ends = Ends(state.pose, direction, self.goal, self._direction)
         for margin, expansions in ATTEMPTS:
@@ -133,10 +157,6 @@ class ParkingExpert:
             f"no path from {_said(state.pose)} to {_said(self.goal)} was found that keeps "
             f"{margin} m from all obstacles in {scenario.family} {scenario.split} {scenario.index}"
         )
-
-    def _follow(self, path: Path) -> None:
-        self.path, self._tracker = path, PathTracker(path)
-        self._until_plan = PLAN_PERIOD
 
 
 def _said(pose: Pose) -> str:

@@ -64,7 +64,7 @@ class Ends(NamedTuple):
     goal_direction: int
 
 
-def _discomfort(clearance: NDArray[np.float32]) -> NDArray[np.float32]:
+def discomfort_of(clearance: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cost a metre of driving at a clearance [...]."""
     comfort = COMFORT_COST * np.maximum(COMFORTABLE_CLEARANCE - clearance, 0.0)
     return comfort + SAFETY_COST * np.maximum(SAFE_CLEARANCE - clearance, 0.0)
@@ -125,7 +125,7 @@ class HybridAStar:
             swept = advance(np.array([goal], np.float64), 0.0, lengths)
             free, clearance = self._free(swept)
             if free.all():
-                discomfort = float(_discomfort(clearance).mean())
+                discomfort = float(discomfort_of(clearance).mean())
                 cost = tail * (1.0 + discomfort) + SHORT_TAIL_COST * (TAIL - tail)
                 arrival = np.array([[-direction, 0.0]])
                 self._add(swept[-1:], np.array([cost]), arrival, np.array([-1]))
@@ -178,7 +178,7 @@ class HybridAStar:
             self._poses[batch][:, None, None, :], curvature[:, None], lengths
         )  # [B, 10, 5 samples, 3]
         free, clearance = self._free(swept)
-        discomfort = _discomfort(clearance).mean(axis=-1)
+        discomfort = discomfort_of(clearance).mean(axis=-1)
         arrival = self._arrival[batch]
         changed = arrival[:, :1] * _DIRECTIONS < 0.0
         cost = (
@@ -205,7 +205,7 @@ class HybridAStar:
         curvatures, lengths = steer[word] / TURNING_RADIUS, length[word, query]
         swept = sample_words(self._poses[batch[query]], curvatures, lengths, _CHECK_SPACING)
         free, clearance = self._free(swept)
-        discomfort = _discomfort(clearance).mean(axis=-1)
+        discomfort = discomfort_of(clearance).mean(axis=-1)
         totals = flat[order] + discomfort * np.abs(lengths).sum(axis=1)
         totals = np.where(free.all(axis=-1), totals, np.inf)
         winner = int(np.argmin(totals))

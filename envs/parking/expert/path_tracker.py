@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.geometry import Pose, wrap_angle
-from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST
 from helmsight.envs.parking.expert.path import Leg, Path
 from helmsight.envs.parking.simulator import VehicleCommand, VehicleState
 from helmsight.envs.parking.vehicle import CONTROL_PERIOD, EGO
@@ -29,10 +28,10 @@ HEADING_GAIN = 2.0 * DECAY
 PREVIEW_TIME = 0.3
 STANDSTILL_STEERING = 0.06  # rad: the wheels are turned that close before the car moves off
 STOP_SPEED = 0.02
-ON_PATH_DISTANCE, ON_PATH_YAW = 0.1, math.radians(5.0)
-# A car this fast is on its way: a plan made while it rolls neither waits for the wheels nor takes
-# the other gear for nothing.
-ROLLING_SPEED = 0.03
+# Beside its path by more than this the car has left it; tracking errors stay well below.
+OFF_PATH_DISTANCE, OFF_PATH_YAW = 0.2, math.radians(8.0)
+# A car this fast does not wait for its wheels; a sensor's noise at rest is a fifth of it.
+ROLLING_SPEED = 0.1
 LEG_END = 0.04
 _BRAKE_TO_STAND = -0.4
 
@@ -41,10 +40,12 @@ class PathTracker:
     """Drives one path. `act` gives the command of each control period until `finished`."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._legs = path.legs()
         self._speeds = [_speed_limits(leg) for leg in self._legs]
         self._leg = 0
         self._sample = 0
+        self._left = 0.0  # m of the leg
         self._moving = False
         self._steer = 0.0
         self.lateral_error = 0.0
@@ -62,39 +63,43 @@ class PathTracker:
         rest = [leg.poses for leg in self._legs[self._leg + 1 :]]
         return np.concatenate([self._legs[self._leg].poses[self._sample :], *rest])
 
-    def remaining_effort(self, speed: float) -> float:
-        """Metres still to be driven by a car with a signed speed in m/s, gear changes among them.
-
-        A gear change counts as the planner counts it.
-        """
+    def remaining_gear_changes(self, speed: float) -> int:
+        """Gear changes still to be made by a car with a signed speed in m/s."""
         if self.finished:
-            return 0.0
-        leg, rest = self._legs[self._leg], self._legs[self._leg + 1 :]
-        left = leg.length - float(leg.distance[self._sample])
-        changes = len(rest) + (leg.direction * speed < -ROLLING_SPEED)
-        return left + sum(leg.length for leg in rest) + GEAR_CHANGE_COST * changes
+            return 0
+        changes = len(self._legs) - 1 - self._leg
+        return changes + (self._legs[self._leg].direction * speed < -ROLLING_SPEED)
 
     @property
-    def on_path(self) -> bool:
-        """Whether the car was beside its path by no more than tracking errors, when last asked."""
-        near = abs(self.lateral_error) < ON_PATH_DISTANCE
-        return near and abs(self.heading_error) < ON_PATH_YAW
+    def off_path(self) -> bool:
+        """Whether the car, where it was found last, had left its path."""
+        beside = abs(self.lateral_error) > OFF_PATH_DISTANCE
+        return beside or abs(self.heading_error) > OFF_PATH_YAW
 
     def act(self, state: VehicleState) -> VehicleCommand:
         """The command for the next control period."""
+        self.locate(state)
         if self.finished:
             return VehicleCommand(_BRAKE_TO_STAND, self._steer, state.speed < 0.0)
         leg = self._legs[self._leg]
-        remaining = self._locate(leg, state)
-        if remaining < LEG_END and leg.direction * state.speed < STOP_SPEED:
-            self._leg, self._sample, self._moving = self._leg + 1, 0, False
-            return self.act(state)
         self._steer = self._steering(leg, state)
-        wanted = self._wanted_speed(state, remaining)
+        wanted = self._wanted_speed(leg, state)
         acceleration = self._acceleration(leg, state, wanted)
         return VehicleCommand(acceleration, self._steer, leg.direction < 0)
 
-    def _locate(self, leg: Leg, state: VehicleState) -> float:
+    def locate(self, state: VehicleState) -> None:
+        """Find the car on the path; what it need not drive any more is left behind.
+
+        A leg has ended where the car stands at its end, or already rolls the other way.
+        """
+        while not self.finished:
+            leg = self._legs[self._leg]
+            self._left = self._project(leg, state)
+            if self._left >= LEG_END or leg.direction * state.speed >= STOP_SPEED:
+                return
+            self._leg, self._sample, self._moving = self._leg + 1, 0, False
+
+    def _project(self, leg: Leg, state: VehicleState) -> float:
         """Project the rear axle on the leg, never backwards; metres left along the leg."""
         window = slice(self._sample, self._sample + 20)
         offsets = leg.poses[window, :2] - np.array(state.pose[:2])
@@ -113,15 +118,13 @@ class PathTracker:
         here = float(leg.distance[self._sample])
         ahead = here + abs(state.speed) * PREVIEW_TIME * np.array([0.5, 1.0, 1.5])
         curvature = float(np.interp(ahead, leg.distance, leg.curvature).mean())
-        curvature -= LATERAL_GAIN * self.lateral_error
-        curvature -= HEADING_GAIN * leg.direction * self.heading_error
+        curvature -= feedback_curvature(self.lateral_error, leg.direction * self.heading_error)
         angle = math.atan(EGO.wheelbase * curvature)
         return max(-1.0, min(1.0, angle / EGO.max_steering_angle))
 
-    def _wanted_speed(self, state: VehicleState, remaining: float) -> float:
+    def _wanted_speed(self, leg: Leg, state: VehicleState) -> float:
         """Speed to reach within this control period, in the leg's direction."""
-        rolling = self._legs[self._leg].direction * state.speed > ROLLING_SPEED
-        self._moving = self._moving or rolling
+        self._moving = self._moving or leg.direction * state.speed > ROLLING_SPEED
         if not self._moving:
             error = self._steer * EGO.max_steering_angle - state.steering_angle
             self._moving = abs(error) < STANDSTILL_STEERING
@@ -131,7 +134,7 @@ class PathTracker:
         ahead = self._sample + round(abs(state.speed) * CONTROL_PERIOD / 0.05)
         limit = float(speeds[min(ahead, speeds.size - 1)])
         # The car moves on while it reacts, so it slows down for where it will be.
-        left = max(remaining - abs(state.speed) * CONTROL_PERIOD, 0.0)
+        left = max(self._left - abs(state.speed) * CONTROL_PERIOD, 0.0)
         stopping = math.sqrt(2.0 * SLOW_DOWN * left)
         return min(max(limit, 0.3), stopping)
 
@@ -142,6 +145,11 @@ class PathTracker:
             return _BRAKE_TO_STAND
         change = min((wanted - speed) / (2.0 * CONTROL_PERIOD), SPEED_UP)
         return max(-1.0, change / (FULL_THROTTLE if change > 0.0 else FULL_BRAKE))
+
+
+def feedback_curvature(lateral: float, slope: float) -> float:
+    """Curvature in 1/m that steers against a lateral error in m that grows by `slope` a metre."""
+    return LATERAL_GAIN * lateral + HEADING_GAIN * slope
 
 
 def errors_after(lateral: float, slope: float, distance: Floats) -> tuple[Floats, Floats]:

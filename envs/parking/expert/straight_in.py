@@ -11,16 +11,16 @@ from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.expert.cost_to_go import TURNING_RADIUS
 from helmsight.envs.parking.expert.path import Arc, Path
 from helmsight.envs.parking.expert.path_tracker import (
-    HEADING_GAIN,
-    LATERAL_GAIN,
-    ROLLING_SPEED,
     errors_after,
+    feedback_curvature,
 )
 from helmsight.envs.parking.simulator import VehicleState
 
 # From nearer than this a car is driven straight in, if that leaves no more than these errors.
 REACH = 2.0
 LATERAL_ERROR, SLOPE_ERROR = 0.125, 0.026  # m, rad
+# From this speed on, in m/s, a car drives in one direction rather than stands.
+MOVING_SPEED = 0.03
 
 
 class StraightIn(NamedTuple):
@@ -39,9 +39,9 @@ def straight_in(goal: Pose, direction: int, state: VehicleState) -> StraightIn |
     """
     error = goal.relative(state.pose)
     left, slope = -direction * error.x, direction * error.yaw
-    curvature = LATERAL_GAIN * error.y + HEADING_GAIN * slope
-    drives_out = direction * state.speed < -ROLLING_SPEED
-    if not 0.0 < left < REACH or abs(curvature) > 1.0 / TURNING_RADIUS or drives_out:
+    too_sharp = abs(feedback_curvature(error.y, slope)) > 1.0 / TURNING_RADIUS
+    drives_out = direction * state.speed < -MOVING_SPEED
+    if not 0.0 < left < REACH or too_sharp or drives_out:
         return None
     driven = np.linspace(0.0, left, 12)
     lateral, slopes = errors_after(error.y, slope, driven)

@@ -5,7 +5,7 @@ import pytest
 
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.expert import ParkingExpert, PlanningFailure
-from helmsight.envs.parking.expert.expert import PLAN_PERIOD
+from helmsight.envs.parking.expert import expert as expert_module
 from helmsight.envs.parking.kinematic import KinematicSimulator
 from helmsight.envs.parking.mujoco import MujocoParkingSimulator
 from helmsight.envs.parking.scenario import make_scenario
@@ -92,8 +92,8 @@ def test_a_car_that_left_its_path_plans_anew():
     expert.plan(at_rest(scenario.start))
     planned = expert.path
     moved = at_rest(scenario.start.transform(Pose(0.0, 0.5, 0.0)))
-    for _ in range(2 * PLAN_PERIOD):
-        expert.act(moved)
+    expert.act(moved)
+    expert.act(moved)
     assert expert.path is not planned
     assert expert.path.start == moved.pose
 
@@ -102,18 +102,61 @@ def test_a_car_that_left_its_path_plans_anew():
 def test_an_expert_that_forgets_its_plan_at_every_step_parks_as_well(family, index):
     scenario, simulator = make_scenario(family, "val", index), MujocoParkingSimulator(render=False)
     simulator.reset(scenario)
-    expert, gears = ParkingExpert(scenario), []
-    for _ in range(round(scenario.time_limit * 10)):
+    expert, task, gears = ParkingExpert(scenario), ParkingTask(scenario), []
+    while task.outcome is None:
         state = simulator.vehicle_state()
         expert.plan(state)
-        simulator.step(expert.act(state))
+        command = expert.act(state)
+        simulator.step(command)
+        task.update(command, simulator.vehicle_state(), simulator.collision())
         if abs(state.speed) > 0.05:
             gears.append(state.speed > 0.0)
-        if expert.done(state):
-            break
     simulator.close()
-    assert expert.done(state)
+    assert task.succeeded
     assert sum(a != b for a, b in itertools.pairwise(gears)) <= 1
+
+
+def plans_driven(monkeypatch, least_saving):
+    """How many different plans an undisturbed expert drives."""
+    monkeypatch.setattr(expert_module, "LEAST_SAVING", least_saving)
+    scenario, simulator = make_scenario("standard", "val", 0), KinematicSimulator()
+    simulator.reset(scenario)
+    expert, paths = ParkingExpert(scenario), []
+    for _ in range(120):
+        simulator.step(expert.act(simulator.vehicle_state()))
+        if not paths or paths[-1] is not expert.path:
+            paths.append(expert.path)
+    return len(paths)
+
+
+def test_a_plan_that_saves_nothing_is_not_taken(monkeypatch):
+    assert plans_driven(monkeypatch, expert_module.LEAST_SAVING) <= 3
+    assert plans_driven(monkeypatch, -math.inf) >= 10
+
+
+def test_where_no_new_plan_is_found_the_old_one_is_driven_on(monkeypatch):
+    scenario, simulator = make_scenario("standard", "val", 0), KinematicSimulator()
+    simulator.reset(scenario)
+    expert = ParkingExpert(scenario)
+    expert.plan(simulator.vehicle_state())
+
+    def fails(state):
+        raise PlanningFailure("none")
+
+    monkeypatch.setattr(expert, "_searched", fails)
+    for _ in range(300):
+        simulator.step(expert.act(simulator.vehicle_state()))
+    assert expert.done(simulator.vehicle_state())
+
+
+@pytest.mark.parametrize("beside", [(0.1, 0.0, 2.5), (0.15, 0.05, -2.5), (0.1, 0.15, 0.0)])
+def test_a_car_that_stands_in_the_goal_is_not_driven_out(beside):
+    expert = ParkingExpert(make_scenario("cluttered", "val", 0))
+    x, y, degrees = beside
+    state = at_rest(expert.goal.transform(Pose(x, y, math.radians(degrees))))
+    assert expert.done(state)
+    expert.plan(state)
+    assert expert.path.length == 0.0
 
 
 def test_a_car_a_little_beside_the_line_into_its_slot_goes_straight_in():

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helmsight.envs.geometry import Pose
-from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST
 from helmsight.envs.parking.expert.path import Arc, Path
 from helmsight.envs.parking.expert.path_tracker import MAX_SPEED, PathTracker, errors_after
 from helmsight.envs.parking.kinematic import KinematicSimulator
@@ -73,28 +72,59 @@ def test_a_rolling_car_with_a_new_plan_does_not_stop_for_its_wheels(direction):
     assert PathTracker(path).act(rolling(start, direction * 0.5)).acceleration > 0.0
 
 
-@pytest.mark.parametrize("speed", [0.0, -0.1])
-def test_a_new_plan_does_not_begin_with_a_leg_too_short_to_drive(speed):
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_the_noise_of_a_standing_car_s_speed_is_not_taken_for_rolling(direction):
+    start = Pose(0.0, 0.0, 0.0)
+    path = Path(start, [Arc(CURVATURE, direction * 6.0)])
+    assert PathTracker(path).act(rolling(start, direction * 0.05)).acceleration < 0.0
+
+
+def test_a_car_that_rolls_the_other_way_does_not_drive_a_leg_too_short_to_drive():
     start = Pose(0.0, 0.0, 0.0)
     tracker = PathTracker(Path(start, [Arc(CURVATURE, 0.02), Arc(0.0, -4.0)]))
-    assert tracker.act(rolling(start, speed)).reverse
+    assert tracker.act(rolling(start, -0.1)).reverse
 
 
-def test_the_effort_left_counts_a_gear_change_that_a_rolling_car_needs():
+def test_gear_changes_left_count_the_one_that_a_rolling_car_needs():
     start = Pose(0.0, 0.0, 0.0)
     tracker = PathTracker(Path(start, [Arc(0.0, 2.0), Arc(CURVATURE, -4.0)]))
-    assert tracker.remaining_effort(0.0) == pytest.approx(6.0 + GEAR_CHANGE_COST)
-    assert tracker.remaining_effort(0.5) == pytest.approx(6.0 + GEAR_CHANGE_COST)
-    assert tracker.remaining_effort(-0.5) == pytest.approx(6.0 + 2.0 * GEAR_CHANGE_COST)
+    assert [tracker.remaining_gear_changes(speed) for speed in (0.0, 0.5, -0.5)] == [1, 1, 2]
+
+
+def test_at_the_end_of_a_leg_a_standing_car_has_made_its_gear_change():
+    start = Pose(0.0, 0.0, 0.0)
+    tracker = PathTracker(Path(start, [Arc(0.0, 0.9), Arc(CURVATURE, -4.0)]))
+    tracker.locate(rolling(Pose(0.89, 0.0, 0.0), 0.0))
+    assert tracker.remaining_gear_changes(0.0) == 0
+    assert len(tracker.remaining_poses()) == pytest.approx(81, abs=1)
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+@pytest.mark.parametrize(("y", "yaw"), [(0.1, 0.0), (-0.05, 0.06), (0.0, -0.08)])
+def test_a_driven_car_s_errors_decay_as_foretold(direction, y, yaw):
+    scenario = make_scenario("standard", "train", 0)
+    simulator = KinematicSimulator()
+    simulator.reset(scenario)
+    line = scenario.start.transform(Pose(0.0, y, yaw).relative(Pose(0.0, 0.0, 0.0)))
+    tracker = PathTracker(Path(line, [Arc(0.0, direction * 3.0)]))
+    driven, seen = [], []
+    while not tracker.finished and len(seen) < 200:
+        state = simulator.vehicle_state()
+        error = line.relative(state.pose)
+        driven.append(direction * error.x)
+        seen.append((error.y, direction * error.yaw))
+        simulator.step(tracker.act(state))
+    lateral, slope = errors_after(y, direction * yaw, np.array(driven))
+    assert np.abs(np.array(seen)[:, 0] - lateral).max() < 0.02
+    assert np.abs(np.array(seen)[:, 1] - slope).max() < 0.03
 
 
 @given(st.floats(-0.5, 0.5), st.floats(-0.3, 0.3), st.floats(0.0, 4.0), st.floats(0.0, 4.0))
 def test_errors_after_two_stretches_are_those_after_both(lateral, slope, first, second):
     halfway = errors_after(lateral, slope, np.array(first))
     there = errors_after(float(halfway[0]), float(halfway[1]), np.array(second))
-    np.testing.assert_allclose(
-        there, errors_after(lateral, slope, np.array(first + second)), atol=1e-9
-    )
+    at_once = errors_after(lateral, slope, np.array(first + second))
+    np.testing.assert_allclose(there, at_once, atol=1e-9)
 
 
 def test_commands_and_speed_keep_their_ranges():
