@@ -91,11 +91,12 @@ class ParkingExpert:
         return near and abs(error.yaw) <= GOAL_YAW
 
     def _plan_is_due(self, tracker: PathTracker, state: VehicleState) -> bool:
-        if self._until_plan <= 0 or self._until_plan > PLAN_PERIOD:
-            return self._until_plan <= 0
-        if not tracker.finished:
-            return tracker.off_path
-        return abs(state.speed) < STANDING_SPEED and not self._in_goal(state.pose)
+        if tracker.finished:
+            lost = abs(state.speed) < STANDING_SPEED and not self._in_goal(state.pose)
+        else:
+            lost = tracker.off_path
+        failed_lately = self._until_plan > PLAN_PERIOD
+        return self._until_plan <= 0 or (lost and not failed_lately)
 
     def _better(self, old: PathTracker, state: VehicleState) -> PathTracker:
         """A new plan's tracker, where it saves something or the old path is left; or the old."""

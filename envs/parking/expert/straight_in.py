@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from helmsight.envs.geometry import Pose
 from helmsight.envs.parking.expert.cost_to_go import TURNING_RADIUS
 from helmsight.envs.parking.expert.path import Arc, Path
-from helmsight.envs.parking.expert.path_tracker import (
-    errors_after,
-    feedback_curvature,
-)
+from helmsight.envs.parking.expert.path_tracker import errors_after, feedback_curvature
 from helmsight.envs.parking.simulator import VehicleState
 
 # From nearer than this a car is driven straight in, if that leaves no more than these errors.
