@@ -1,7 +1,9 @@
 """How a scenario looks: ground, light, haze, colours and camera noise, drawn per split.
 
 `train`, `val` and `test` draw from one set of ranges; `shifted` draws from ranges that share
-nothing with it, so that a policy's success there measures robustness and not memory.
+nothing with it, so that a policy's success there measures robustness and not memory. Demonstrations
+can be collected in `WIDE` looks, which no split has: many more grounds and colours (domain
+randomisation, Tobin et al. 2017), and still nothing of what `shifted` draws from.
 """
 
 from __future__ import annotations
@@ -89,8 +91,35 @@ DAY = AppearanceRanges(
     white_balance=(0.97, 1.03),
 )
 
+# Grounds of any colour, lines of any, more light or less, a worse camera: as far as `SHIFTED` lets.
+WIDE = AppearanceRanges(
+    grounds=(
+        "gravel",
+        "sand",
+        "earth",
+        "green_paint",
+        "blue_paint",
+        "pavers",
+        "tiles",
+        "patchwork",
+    ),
+    line_colours=((0.92, 0.92, 0.90), (0.86, 0.72, 0.24), (0.60, 0.60, 0.58), (0.90, 0.55, 0.15)),
+    ground_brightness=(0.85, 1.35),
+    line_wear=(0.1, 0.5),
+    sun_elevation=(math.radians(26.0), math.radians(77.0)),
+    sun_strength=(0.24, 0.84),
+    sun_warmth=(0.0, 0.29),
+    ambient=(0.34, 0.5),
+    lamp_light=(0.0, 0.09),
+    haze_colours=((0.68, 0.78, 0.90), (0.78, 0.82, 0.86), (0.45, 0.50, 0.58), (0.92, 0.92, 0.95)),
+    haze_distance=(72.0, 160.0),
+    camera_noise=(1.0, 4.9),
+    camera_gain=(0.87, 1.13),
+    white_balance=(0.95, 1.05),
+)
+
 # A low sun on concrete or brick, other line colours, haze, a poor camera. `NIGHT` is the same lot
-# under its lamps. Every range lies outside the one of `DAY`.
+# under its lamps. Every range lies outside those of `DAY` and `WIDE`.
 LOW_SUN = AppearanceRanges(
     grounds=("concrete", "brick", "wet_asphalt"),
     line_colours=((0.25, 0.45, 0.85), (0.85, 0.30, 0.22), (0.35, 0.75, 0.55)),
@@ -129,6 +158,11 @@ SHIFTED = (LOW_SUN, NIGHT)
 def sample_appearance(random: np.random.Generator, shifted: bool) -> Appearance:
     """Draw a look from the ranges of the training splits, or from the `shifted` ones."""
     ranges = SHIFTED[int(random.integers(len(SHIFTED)))] if shifted else DAY
+    return sample_within(ranges, random)
+
+
+def sample_within(ranges: AppearanceRanges, random: np.random.Generator) -> Appearance:
+    """Draw a look from `ranges`."""
 
     def within(bounds: Range) -> float:
         return float(random.uniform(*bounds))

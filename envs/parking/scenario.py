@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from helmsight.envs.geometry import Pose, Rectangle
-from helmsight.envs.parking.appearance import Appearance, Colour, sample_appearance
+from helmsight.envs.parking.appearance import (
+    WIDE,
+    Appearance,
+    Colour,
+    sample_appearance,
+    sample_within,
+)
 from helmsight.envs.parking.lot import MIDDLE_ROWS, Lot, Slot
 from helmsight.envs.parking.vehicle import EGO
 
@@ -46,6 +52,15 @@ SHIFTED_CAR_COLOURS: tuple[Colour, ...] = (
     (0.35, 0.66, 0.72),
     (0.45, 0.20, 0.50),
     (0.62, 0.52, 0.40),
+)
+# Of wide looks, beside those of training.
+WIDE_CAR_COLOURS: tuple[Colour, ...] = (
+    (0.80, 0.52, 0.56),
+    (0.80, 0.12, 0.12),
+    (0.28, 0.18, 0.13),
+    (0.30, 0.50, 0.85),
+    (0.42, 0.44, 0.22),
+    (0.58, 0.60, 0.66),
 )
 
 
@@ -155,10 +170,27 @@ def shifted_twin(scenario: Scenario) -> Scenario:
     The look is drawn as the `shifted` split draws its own, and is a pure function of the scenario:
     driven by the same actions, both go through the same states and differ in their pictures alone.
     """
-    key = (tuple(FAMILIES).index(scenario.family), SPLITS.index(scenario.split), scenario.index, 2)
-    looks = np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=key))
+    looks = _other_looks(scenario, 2)
     cars = _painted([car.pose for car in scenario.cars], looks, SHIFTED_CAR_COLOURS)
     return replace(scenario, cars=cars, appearance=sample_appearance(looks, shifted=True))
+
+
+def wide_twin(scenario: Scenario) -> Scenario:
+    """The same scenario in a look drawn from `WIDE`; geometry and noise stay the same.
+
+    Neither the training splits nor `shifted` have such looks; collections may. A pure function of
+    the scenario.
+    """
+    looks = _other_looks(scenario, 3)
+    colours = CAR_COLOURS + WIDE_CAR_COLOURS
+    cars = _painted([car.pose for car in scenario.cars], looks, colours)
+    return replace(scenario, cars=cars, appearance=sample_within(WIDE, looks))
+
+
+def _other_looks(scenario: Scenario, kind: int) -> np.random.Generator:
+    family, split = tuple(FAMILIES).index(scenario.family), SPLITS.index(scenario.split)
+    key = (family, split, scenario.index, kind)
+    return np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=key))
 
 
 def refuse_wrong_scenario(family: str, split: str, index: int, approach: str) -> None:

@@ -31,7 +31,10 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Material:
-    """Recipe of a ground: base colour (8-bit RGB), spread of its grain and blotches, and wear."""
+    """Recipe of a ground: base colour (8-bit RGB), spread of its grain and blotches, and wear.
+
+    tint: spread of a variant's own colour about the base, as a share of each channel.
+    """
 
     colour: tuple[float, float, float]
     grain: float
@@ -39,6 +42,7 @@ class Material:
     cracks: int
     patches: int
     stains: int
+    tint: float = 0.0
 
 
 MATERIALS = {
@@ -48,6 +52,15 @@ MATERIALS = {
     "concrete": Material((190, 186, 176), 5.0, 8.0, 12, 5, 35),
     "brick": Material((172, 116, 94), 7.0, 7.0, 0, 4, 30),
     "wet_asphalt": Material((72, 75, 82), 6.0, 4.0, 12, 6, 10),
+    # Of collections in wide looks.
+    "gravel": Material((138, 130, 118), 30.0, 10.0, 0, 3, 15, 0.15),
+    "sand": Material((204, 184, 140), 9.0, 12.0, 4, 3, 25, 0.15),
+    "earth": Material((104, 82, 60), 15.0, 16.0, 8, 4, 40, 0.2),
+    "green_paint": Material((70, 122, 84), 6.0, 8.0, 12, 6, 35, 0.25),
+    "blue_paint": Material((66, 92, 150), 6.0, 8.0, 12, 6, 35, 0.25),
+    "pavers": Material((150, 140, 98), 8.0, 6.0, 0, 3, 30, 0.25),
+    "tiles": Material((96, 112, 118), 5.0, 5.0, 4, 3, 30, 0.25),
+    "patchwork": Material((124, 118, 112), 9.0, 9.0, 30, 90, 90, 0.2),
 }
 
 
@@ -79,7 +92,7 @@ def bare_ground(material: str, variant: int, height: int, width: int) -> Image:
     return sheet[:height, :width].copy()
 
 
-@functools.lru_cache(maxsize=24)
+@functools.lru_cache(maxsize=48)
 def _sheet(material: str, variant: int) -> Image:
     """One sheet of a material of `SHEET_SIZE`, as large as the usual lots.
 
@@ -94,9 +107,12 @@ def _sheet(material: str, variant: int) -> Image:
     shade += 0.6 * recipe.grain * _noise(random, height, width, 3)
     shade += recipe.blotches * _noise(random, height, width, 40)
     shade += recipe.blotches * _noise(random, height, width, 170)
+    colour = np.array(recipe.colour, np.float32)
+    if recipe.tint > 0.0:  # drawn only where asked for, so that other grounds stay as they are
+        colour = colour * (1.0 + recipe.tint * random.uniform(-1.0, 1.0, 3).astype(np.float32))
     image = np.empty((height, width, 3), np.float32)
     for channel in range(3):
-        image[..., channel] = recipe.colour[channel] + shade
+        image[..., channel] = colour[channel] + shade
     if material in PATTERNS:
         PATTERNS[material](image, random)
     _patches(image, random, recipe)
@@ -159,11 +175,8 @@ def _cracks(image: Field, random: np.random.Generator, recipe: Material) -> None
 
 def _concrete_joints(image: Field, random: np.random.Generator) -> None:
     """Slabs of 4 m, each of a slightly different shade, with dark joints."""
-    height, width = image.shape[:2]
     side = 4 * PIXELS_PER_METRE
-    shades = random.normal(1.0, 0.035, (height // side + 1, width // side + 1, 1))
-    slabs = np.kron(shades[..., 0], np.ones((side, side)))[:height, :width]
-    image *= slabs[..., None].astype(np.float32)
+    _squares(image, random, side, 0.035)
     image[::side] *= 0.6
     image[:, ::side] *= 0.6
 
@@ -183,6 +196,26 @@ def _brick_bond(image: Field, random: np.random.Generator) -> None:
     image *= tiles[:height, :width, None]
 
 
+def _pavers(image: Field, random: np.random.Generator) -> None:
+    """Square stones of 1 m, each of its own shade, without a joint that could be seen."""
+    _squares(image, random, PIXELS_PER_METRE, 0.16)
+
+
+def _tiles(image: Field, random: np.random.Generator) -> None:
+    """Square tiles of 2 m in two shades by turns."""
+    height, width = image.shape[:2]
+    side = 2 * PIXELS_PER_METRE
+    rows, columns = np.indices((height // side + 1, width // side + 1))
+    shades = np.where((rows + columns) % 2, 0.85, 1.15)
+    image *= np.kron(shades, np.ones((side, side)))[:height, :width, None].astype(np.float32)
+
+
+def _squares(image: Field, random: np.random.Generator, side: int, spread: float) -> None:
+    height, width = image.shape[:2]
+    shades = random.normal(1.0, spread, (height // side + 1, width // side + 1))
+    image *= np.kron(shades, np.ones((side, side)))[:height, :width, None].astype(np.float32)
+
+
 def _puddles(image: Field, random: np.random.Generator) -> None:
     """Smooth bluish sheets of water that mirror the sky."""
     height, width = image.shape[:2]
@@ -196,6 +229,8 @@ PATTERNS: dict[str, Callable[[Field, np.random.Generator], None]] = {
     "concrete": _concrete_joints,
     "brick": _brick_bond,
     "wet_asphalt": _puddles,
+    "pavers": _pavers,
+    "tiles": _tiles,
 }
 
 

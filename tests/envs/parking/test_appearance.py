@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helmsight.envs.parking.appearance import DAY, SHIFTED, AppearanceRanges, sample_appearance
+from helmsight.envs.parking.appearance import (
+    DAY,
+    SHIFTED,
+    WIDE,
+    AppearanceRanges,
+    sample_appearance,
+)
 from helmsight.envs.parking.mujoco.ground import MATERIALS
+from helmsight.envs.parking.scenario import CAR_COLOURS, SHIFTED_CAR_COLOURS, WIDE_CAR_COLOURS
 
 RANGES = [
     field.name
@@ -19,23 +26,34 @@ RANGES = [
 ]
 
 
+trained_in = pytest.mark.parametrize("seen", (DAY, WIDE), ids=("day", "wide"))
+
+
 @pytest.mark.parametrize("field", [name for name in RANGES if name != "sun_warmth"])
 @pytest.mark.parametrize("shifted", SHIFTED, ids=("low sun", "night"))
-def test_no_shifted_range_touches_the_training_range(shifted: AppearanceRanges, field: str) -> None:
-    low, high = getattr(DAY, field)
+@trained_in
+def test_no_shifted_range_touches_one_that_training_may_see(
+    seen: AppearanceRanges, shifted: AppearanceRanges, field: str
+) -> None:
+    low, high = getattr(seen, field)
     shifted_low, shifted_high = getattr(shifted, field)
     assert shifted_high < low or high < shifted_low
 
 
 @pytest.mark.parametrize("field", ["grounds", "line_colours", "haze_colours"])
 @pytest.mark.parametrize("shifted", SHIFTED, ids=("low sun", "night"))
-def test_shifted_choices_are_none_of_the_training_choices(
-    shifted: AppearanceRanges, field: str
+@trained_in
+def test_shifted_choices_are_none_that_training_may_see(
+    seen: AppearanceRanges, shifted: AppearanceRanges, field: str
 ) -> None:
-    assert not set(getattr(shifted, field)) & set(getattr(DAY, field))
+    assert not set(getattr(shifted, field)) & set(getattr(seen, field))
 
 
-@pytest.mark.parametrize("ranges", (DAY, *SHIFTED))
+def test_no_shifted_car_has_a_colour_that_training_may_see() -> None:
+    assert not set(SHIFTED_CAR_COLOURS) & set(CAR_COLOURS + WIDE_CAR_COLOURS)
+
+
+@pytest.mark.parametrize("ranges", (DAY, WIDE, *SHIFTED))
 def test_every_ground_that_can_be_drawn_can_be_made(ranges: AppearanceRanges) -> None:
     assert set(ranges.grounds) <= set(MATERIALS)
 

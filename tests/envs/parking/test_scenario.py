@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from helmsight.envs.parking.scenario import FAMILIES, make_scenario, shifted_twin
+from helmsight.envs.parking.scenario import FAMILIES, SPLITS, make_scenario, shifted_twin, wide_twin
 from helmsight.envs.parking.vehicle import EGO
 
 
@@ -86,3 +86,14 @@ def test_a_shifted_twin_is_the_same_world_with_the_same_noise_in_another_look(fa
     assert (twin.start, twin.boxes, twin.seed) == (plain.start, plain.boxes, plain.seed)
     assert twin.appearance.camera_noise >= 5.0 > plain.appearance.camera_noise
     assert [car.colour for car in twin.cars] != [car.colour for car in plain.cars]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_wide_twin_is_the_same_world_on_a_ground_that_no_split_has(family):
+    plain = make_scenario(family, "train", 5)
+    twin = wide_twin(plain)
+    assert twin == wide_twin(plain)
+    assert [car.pose for car in twin.cars] == [car.pose for car in plain.cars]
+    assert (twin.start, twin.boxes, twin.seed) == (plain.start, plain.boxes, plain.seed)
+    grounds = {make_scenario(family, split, 0).appearance.ground for split in SPLITS}
+    assert twin.appearance.ground not in grounds

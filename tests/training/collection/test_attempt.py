@@ -1,10 +1,12 @@
 """Attempts: pure functions of (seed, round, number)."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from helmsight.envs.parking.appearance import DAY, WIDE
 from helmsight.training.collection.parking.attempt import draw_attempt
 from helmsight.training.collection.parking.settings import ParkingCollection
 
@@ -45,6 +47,28 @@ def test_with_a_policy_every_attempt_is_a_handover_within_13_seconds():
     assert 12.0 < max(times) <= 13.0
 
 
+def test_the_share_of_wide_looks_is_kept_and_changes_nothing_else():
+    plain = [draw_attempt(settings(), number) for number in range(400)]
+    wide = [draw_attempt(settings(wide_looks=0.7), number) for number in range(400)]
+    assert sum(attempt.wide_looks for attempt in wide) == pytest.approx(280, abs=40)
+    assert not any(attempt.wide_looks for attempt in plain)
+    assert [dataclasses.replace(attempt, wide_looks=False) for attempt in wide] == plain
+
+
+def test_an_attempt_in_wide_looks_shows_its_scenario_on_another_ground():
+    attempt = draw_attempt(settings(wide_looks=1.0), 3)
+    plain = dataclasses.replace(attempt, wide_looks=False)
+    assert attempt.scenario().boxes == plain.scenario().boxes
+    assert attempt.scenario().appearance.ground in WIDE.grounds
+    assert plain.scenario().appearance.ground in DAY.grounds
+    assert (attempt.log()["looks"], plain.log()["looks"]) == ("wide", "day")
+
+
+def test_a_collection_without_wide_looks_is_remembered_as_before_there_were_any():
+    assert "wide_looks" not in settings().recorded()
+    assert settings(wide_looks=0.5).recorded()["wide_looks"] == 0.5
+
+
 def test_collections_draw_from_the_training_split_only():
     assert draw_attempt(settings(), 3).scenario().split == "train"
 
@@ -55,6 +79,7 @@ def test_collections_draw_from_the_training_split_only():
         ({"families": {"lunar": 1.0}}, "families: unknown lunar; known are standard, cluttered"),
         ({"families": {"standard": 0.0}}, "families must be shares"),
         ({"approaches": {"reverse": -1.0}}, "approaches must be shares"),
+        ({"wide_looks": -0.1}, r"wide_looks must be a share in \[0, 1\], got -0.1"),
         ({"disturbed": 1.5}, r"disturbed must be a share in \[0, 1\], got 1.5"),
         ({"workers": -1}, "workers must be a whole number of 0 or more, got -1"),
         ({"image_size": 100}, "image_size must be a multiple of 16, got 100"),

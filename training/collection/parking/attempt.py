@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from helmsight.envs.parking.scenario import Scenario, make_scenario
+from helmsight.envs.parking.scenario import Scenario, make_scenario, wide_twin
 from helmsight.training.collection.parking.disturbance import Disturbance, sample_disturbance
 from helmsight.training.collection.parking.settings import ParkingCollection
 
@@ -28,6 +28,7 @@ class ParkingAttempt:
 
     mode: "clean", "disturbed" or "handover". handover_time: when the policy hands over or the
     disturbance begins, in seconds. back_off: how long before its own failure a policy hands over.
+    wide_looks: whether the scenario is shown in a look that no split has.
     """
 
     number: int
@@ -38,6 +39,7 @@ class ParkingAttempt:
     handover_time: float
     back_off: float
     disturbance: Disturbance
+    wide_looks: bool = False
 
     @property
     def group(self) -> str:
@@ -47,6 +49,8 @@ class ParkingAttempt:
     def scenario(self) -> Scenario:
         """The training scenario with a limit that leaves time for what comes before the expert."""
         scenario = make_scenario(self.family, "train", self.index, self.approach)
+        if self.wide_looks:
+            scenario = wide_twin(scenario)
         return dataclasses.replace(scenario, time_limit=_EPISODE_LIMIT)
 
     @property
@@ -63,6 +67,7 @@ class ParkingAttempt:
             "approach": self.approach,
             "split": "train",
             "index": self.index,
+            "looks": "wide" if self.wide_looks else "day",
         }
 
 
@@ -88,6 +93,7 @@ def draw_attempt(settings: ParkingCollection, number: int) -> ParkingAttempt:
         handover_time=window * float(time),
         back_off=float(back_off),
         disturbance=sample_disturbance(random),
+        wide_looks=bool(random.random() < settings.wide_looks),
     )
 
 

@@ -32,6 +32,7 @@ class ParkingCollection(CollectionSettings):
     pushed off its way and only the expert's correction is recorded.
     policy: folder of a policy that drives first, for U(0, 13) s; the expert takes over and is
     recorded. No attempt is disturbed then.
+    wide_looks: share of the attempts in looks that no split has (`envs.parking.appearance.WIDE`).
     cameras, image_size, depth, birds_eye: what is recorded beside state and action.
     simulator, simulator_options: where it is driven, and what the simulator is made with.
     """
@@ -40,6 +41,7 @@ class ParkingCollection(CollectionSettings):
     approaches: dict[str, float] = field(default_factory=lambda: {"reverse": 1.0})
     disturbed: float = 0.5
     policy: Path | None = None
+    wide_looks: float = 0.0
     cameras: str = "surround4"
     image_size: int = 128
     depth: bool = True
@@ -56,6 +58,7 @@ class ParkingCollection(CollectionSettings):
         _check_shares("families", self.families, tuple(FAMILIES))
         _check_shares("approaches", self.approaches, APPROACHES)
         require_share("disturbed", self.disturbed)
+        require_share("wide_looks", self.wide_looks)
         if self.simulator not in SIMULATORS:
             choices = ", ".join(SIMULATORS)
             raise ValueError(f"unknown simulator {self.simulator!r}; expected one of {choices}")
@@ -104,6 +107,8 @@ class ParkingCollection(CollectionSettings):
     def recorded(self) -> dict[str, Any]:
         """JSON-compatible settings that decide what an attempt gives, with the policy's hash."""
         values = super().recorded()
+        if self.wide_looks == 0.0:  # as in data sets from before there were any
+            del values["wide_looks"]
         values |= simulator_identity(self.simulator, values.pop("simulator_options"))
         if self.policy is not None:
             values["policy"] = str(self.policy)
