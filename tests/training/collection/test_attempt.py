@@ -47,6 +47,13 @@ def test_with_a_policy_every_attempt_is_a_handover_within_13_seconds():
     assert 12.0 < max(times) <= 13.0
 
 
+def test_a_longer_roll_in_hands_over_later_and_changes_nothing_else():
+    short = draw_attempt(settings(policy=Path("p")), 5)
+    long = draw_attempt(settings(policy=Path("p"), roll_in=26.0), 5)
+    assert long.handover_time == pytest.approx(2.0 * short.handover_time)
+    assert dataclasses.replace(long, handover_time=short.handover_time) == short
+
+
 def test_the_share_of_wide_looks_is_kept_and_changes_nothing_else():
     plain = [draw_attempt(settings(), number) for number in range(400)]
     wide = [draw_attempt(settings(wide_looks=0.7), number) for number in range(400)]
@@ -64,9 +71,10 @@ def test_an_attempt_in_wide_looks_shows_its_scenario_on_another_ground():
     assert (attempt.log()["looks"], plain.log()["looks"]) == ("wide", "day")
 
 
-def test_a_collection_without_wide_looks_is_remembered_as_before_there_were_any():
-    assert "wide_looks" not in settings().recorded()
+def test_a_collection_that_chooses_nothing_new_is_remembered_as_before_there_was_a_choice():
+    assert not {"wide_looks", "roll_in"} & settings().recorded().keys()
     assert settings(wide_looks=0.5).recorded()["wide_looks"] == 0.5
+    assert settings(roll_in=20.0).recorded()["roll_in"] == 20.0
 
 
 def test_collections_draw_from_the_training_split_only():
@@ -79,6 +87,7 @@ def test_collections_draw_from_the_training_split_only():
         ({"families": {"lunar": 1.0}}, "families: unknown lunar; known are standard, cluttered"),
         ({"families": {"standard": 0.0}}, "families must be shares"),
         ({"approaches": {"reverse": -1.0}}, "approaches must be shares"),
+        ({"roll_in": 0.0}, "roll_in must be above 0 seconds, got 0"),
         ({"wide_looks": -0.1}, r"wide_looks must be a share in \[0, 1\], got -0.1"),
         ({"disturbed": 1.5}, r"disturbed must be a share in \[0, 1\], got 1.5"),
         ({"workers": -1}, "workers must be a whole number of 0 or more, got -1"),

@@ -107,6 +107,32 @@ def test_a_policy_that_crashes_hands_over_shortly_before(environment):
     assert steps == len(policy.driven) - 25 + 1
 
 
+class _Stubbornly(PolicyDriver):
+    """A policy that does one and the same thing, driven as any other."""
+
+    def __init__(self, action):
+        self.action = np.array(action, np.float32)
+        self._policy = self
+
+    def reset(self):
+        pass
+
+    def _decide(self, environment):
+        return self.action
+
+
+def test_a_policy_that_stands_on_its_way_hands_over_where_it_is_stuck(environment):
+    environment.restart(options={"scenario": CLEAN.scenario()})
+    actions, outcome = _Stubbornly([-1.0, 0.0, 0.0]).drive(environment, 200)
+    assert (len(actions), outcome) == (25, None)
+
+
+def test_a_policy_that_moves_drives_for_all_its_time(environment):
+    environment.restart(options={"scenario": CLEAN.scenario()})
+    actions, outcome = _Stubbornly([0.1, 0.0, 0.0]).drive(environment, 30)
+    assert (len(actions), outcome) == (30, None)
+
+
 def test_an_expert_without_a_plan_is_a_failed_attempt(environment, monkeypatch):
     from helmsight.envs.parking.expert import ParkingExpert, PlanningFailure
 

@@ -12,8 +12,6 @@ from helmsight.envs.parking.scenario import Scenario, make_scenario, wide_twin
 from helmsight.training.collection.parking.disturbance import Disturbance, sample_disturbance
 from helmsight.training.collection.parking.settings import ParkingCollection
 
-LONGEST_ROLL_IN = 13.0
-"""Later take-overs yield mostly standing still (seconds)."""
 DISTURBANCE_WINDOW = 12.0
 BACK_OFF = (0.5, 2.5)
 
@@ -81,7 +79,7 @@ def draw_attempt(settings: ParkingCollection, number: int) -> ParkingAttempt:
     disturbed = random.random() < settings.disturbed
     time, back_off = random.random(), random.uniform(*BACK_OFF)
     if settings.policy is not None:
-        mode, window = "handover", LONGEST_ROLL_IN
+        mode, window = "handover", settings.roll_in
     else:
         mode, window = ("disturbed" if disturbed else "clean"), DISTURBANCE_WINDOW
     return ParkingAttempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.envs.parking.env import ParkingEnvironment
+from helmsight.envs.parking.vehicle import CONTROL_RATE_HZ
 from helmsight.envs.spec import EmbodimentSpec
+
+# A car farther than this from its target (m) that has stood for so long (s) is stuck.
+ON_ITS_WAY, STANDING_SPEED, STUCK_AFTER = 0.8, 0.05, 2.5
 
 
 class PolicyDriver:
@@ -39,10 +44,17 @@ class PolicyDriver:
     def drive(
         self, environment: ParkingEnvironment, periods: int
     ) -> tuple[list[NDArray[np.float32]], str | None]:
-        """Drive for `periods`, or until the episode ends; return the actions and the outcome."""
+        """Drive for `periods`, until the car is stuck, or until the episode ends.
+
+        Return the actions and, of an episode that ended, its outcome.
+        """
         self._policy.reset()
         actions: list[NDArray[np.float32]] = []
+        stood = 0
         for _ in range(periods):
+            stood = stood + 1 if _stands_on_its_way(environment) else 0
+            if stood > STUCK_AFTER * CONTROL_RATE_HZ:
+                break
             action = self._decide(environment)
             actions.append(action)
             _, terminated, truncated, info = environment.advance(action)
@@ -63,3 +75,9 @@ class PolicyDriver:
         if self._reads_label:  # of a privileged policy, whatever the environment's own option says
             observation["observation.birds_eye"] = environment.birds_eye_label()
         return observation
+
+
+def _stands_on_its_way(environment: ParkingEnvironment) -> bool:
+    car, target = environment.vehicle_state(), environment.scenario.target
+    away = math.hypot(car.pose.x - target.x, car.pose.y - target.y)
+    return abs(car.speed) < STANDING_SPEED and away > ON_ITS_WAY

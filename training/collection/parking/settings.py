@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from helmsight.training.collection.parking.attempt import ParkingAttempt
     from helmsight.training.collection.parking.demonstrator import ParkingDemonstrator
 
+# Settings that earlier data sets do not name, with what they were collected with.
+_LATER_SETTINGS = {"roll_in": 13.0, "wide_looks": 0.0}
+
 
 @dataclass(frozen=True)
 class ParkingCollection(CollectionSettings):
@@ -30,8 +33,8 @@ class ParkingCollection(CollectionSettings):
 
     families, approaches: shares, by name. disturbed: share of the attempts in which the car is
     pushed off its way and only the expert's correction is recorded.
-    policy: folder of a policy that drives first, for U(0, 13) s; the expert takes over and is
-    recorded. No attempt is disturbed then.
+    policy: folder of a policy that drives first, for U(0, roll_in) s or until it is stuck; the
+    expert takes over and is recorded. No attempt is disturbed then.
     wide_looks: share of the attempts in looks that no split has (`envs.parking.appearance.WIDE`).
     cameras, image_size, depth, birds_eye: what is recorded beside state and action.
     simulator, simulator_options: where it is driven, and what the simulator is made with.
@@ -41,6 +44,7 @@ class ParkingCollection(CollectionSettings):
     approaches: dict[str, float] = field(default_factory=lambda: {"reverse": 1.0})
     disturbed: float = 0.5
     policy: Path | None = None
+    roll_in: float = 13.0
     wide_looks: float = 0.0
     cameras: str = "surround4"
     image_size: int = 128
@@ -59,6 +63,8 @@ class ParkingCollection(CollectionSettings):
         _check_shares("approaches", self.approaches, APPROACHES)
         require_share("disturbed", self.disturbed)
         require_share("wide_looks", self.wide_looks)
+        if not self.roll_in > 0.0:
+            raise ValueError(f"roll_in must be above 0 seconds, got {self.roll_in}")
         if self.simulator not in SIMULATORS:
             choices = ", ".join(SIMULATORS)
             raise ValueError(f"unknown simulator {self.simulator!r}; expected one of {choices}")
@@ -107,8 +113,9 @@ class ParkingCollection(CollectionSettings):
     def recorded(self) -> dict[str, Any]:
         """JSON-compatible settings that decide what an attempt gives, with the policy's hash."""
         values = super().recorded()
-        if self.wide_looks == 0.0:  # as in data sets from before there were any
-            del values["wide_looks"]
+        for name, before in _LATER_SETTINGS.items():
+            if values[name] == before:  # as in data sets from before there was a choice
+                del values[name]
         values |= simulator_identity(self.simulator, values.pop("simulator_options"))
         if self.policy is not None:
             values["policy"] = str(self.policy)
