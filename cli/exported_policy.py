@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.cli.trained_options import camera_options
+from helmsight.deploy.model import MEMORY_KEY, Recollection
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.eval.provenance import sha256_of_files
 
@@ -26,14 +27,16 @@ class ExportedPolicy:
         self._model = model
         self.embodiment = model.embodiment
         self._queue: deque[NDArray[np.float32]] = deque()
+        self._kept = Recollection()
 
     def observation_keys(self) -> Sequence[str]:
         """Observation keys that a decision reads."""
         return self._model.observation_keys
 
     def reset(self) -> None:
-        """Forget what is left of the last chunk: a new episode begins."""
+        """Forget what is left of the last chunk, and what was seen: a new episode begins."""
         self._queue.clear()
+        self._kept = Recollection()
 
     @property
     def needs_observation(self) -> bool:
@@ -44,7 +47,8 @@ class ExportedPolicy:
         """Batch of one observation (tensors) -> the next action [1, A]."""
         if not self._queue:
             keys = self._model.observation_keys
-            (chunk,) = self._model.decide([{key: _one(observation[key]) for key in keys}])
+            seen = {key: _one(observation[key]) for key in keys}
+            (chunk,) = self._model.decide([{**seen, MEMORY_KEY: self._kept}])
             self._queue.extend(chunk[: self._model.steps_per_decision])
         return self._queue.popleft()[None]  # [A] -> [1, A]
 

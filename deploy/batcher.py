@@ -34,7 +34,7 @@ class Decision:
 
 @dataclass
 class _Request:
-    observation: dict[str, NDArray[Any]]
+    observation: dict[str, Any]
     decision: asyncio.Future[Decision]
     arrived: float = field(default_factory=time.perf_counter)
 
@@ -58,7 +58,7 @@ class Batcher:
         """Requests in the queue."""
         return self._queue.qsize()
 
-    async def decide(self, observation: dict[str, NDArray[Any]]) -> Decision:
+    async def decide(self, observation: dict[str, Any]) -> Decision:
         """The decision on a checked observation.
 
         Raises QueueFullError at once when the queue is full, ModelError when the model fails. A

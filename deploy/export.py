@@ -21,16 +21,15 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.onnx.symbolic_helper import parse_args
 
-from helmsight.deploy.model import Model, blank_observation
-from helmsight.deploy.onnx_model import METADATA, OUTPUT, TASK_INDEX, OnnxModel
+from helmsight.deploy.model import Model, Recollection, blank_observation
+from helmsight.deploy.onnx_model import METADATA, NEXT_MEMORY, OUTPUT, TASK_INDEX, OnnxModel
 from helmsight.deploy.torch_model import TorchModel
-from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy
+from helmsight.policies.base import MEMORY_KEY, TASK_INDEX_KEY, TASK_KEY, Policy
 
-Observations = Sequence[dict[str, NDArray[Any]]]
+Observations = Sequence[dict[str, Any]]
 
 # The first whose GridSample reads volumes, as depth-weighted sampling does.
 OPSET = 20
@@ -54,14 +53,20 @@ class Comparison:
 
 
 class _Decision(nn.Module):
-    """A policy's decision with tensors in the order of `keys`, which name them in a batch."""
+    """A policy's decision with tensors in the order of `keys`, which name them in a batch.
+
+    Of a policy that remembers, one more goes in and one more comes out.
+    """
 
     def __init__(self, policy: Policy, keys: Sequence[str]) -> None:
         super().__init__()
         self.policy, self.keys = policy, keys
 
-    def forward(self, *values: Tensor) -> Tensor:
-        return self.policy.predict_action_chunk(dict(zip(self.keys, values, strict=True)))
+    def forward(self, *values: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        batch = dict(zip(self.keys, values, strict=False))
+        if self.policy.memory_size == 0:
+            return self.policy.predict_action_chunk(batch)
+        return self.policy.decide(batch, values[-1])
 
 
 def onnx_graph(policy: Policy) -> onnx.ModelProto:
@@ -83,6 +88,10 @@ def onnx_graph(policy: Policy) -> onnx.ModelProto:
     inputs = tuple(tensors[key] for key in keys)
     in_batch = [TASK_INDEX_KEY if key == TASK_KEY else key for key in keys]
     named = [TASK_INDEX if key == TASK_KEY else key for key in keys]
+    outputs = [OUTPUT]
+    if policy.memory_size > 0:
+        inputs = (*inputs, torch.zeros(1, policy.memory_size))
+        named, outputs = [*named, MEMORY_KEY], [OUTPUT, NEXT_MEMORY]
     decision = _Decision(copy.deepcopy(policy).cpu().float(), in_batch).eval()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), _operators_are_known():
         file = Path(folder) / "graph.onnx"
@@ -93,7 +102,7 @@ def onnx_graph(policy: Policy) -> onnx.ModelProto:
                 inputs,
                 str(file),
                 input_names=named,
-                output_names=[OUTPUT],
+                output_names=outputs,
                 opset_version=OPSET,
                 dynamo=False,
             )
@@ -132,6 +141,7 @@ def with_metadata(graph: onnx.ModelProto, policy: Policy, provenance: dict[str, 
         "policy": provenance["checkpoint"],
         "observation_keys": policy.observation_keys(),
         "steps_per_decision": policy.steps_per_decision,
+        "memory_size": policy.memory_size,
         "embodiment": policy.embodiment.to_dict(),
         "instructions": list(policy.known_instructions),
         "provenance": provenance,
@@ -154,7 +164,7 @@ def write_whole(file: Path, content: bytes) -> None:
 def compare(
     policy: Policy, exported: OnnxModel, observations: Observations, repeats: int = 1
 ) -> Comparison:
-    """Both decide on every observation `repeats` times, in turns.
+    """Both decide on every observation `repeats` times, in turns; each time from the same memory.
 
     Raises ValueError where the policy itself decides NaN or infinity.
     """
@@ -163,12 +173,14 @@ def compare(
         model.warm_up()
     differences: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])
+    kept = Recollection()
     for _ in range(repeats):
         for observation in observations:
-            actions = []
+            before, actions = kept.values, []
             for model, spent in zip(models, times, strict=True):
+                kept = Recollection(before)
                 started = time.perf_counter()
-                actions.append(model.decide([observation]))
+                actions.append(model.decide([{**observation, MEMORY_KEY: kept}]))
                 spent.append(1000.0 * (time.perf_counter() - started))
             if not np.isfinite(actions[0]).all():
                 raise ValueError("the policy's own actions are not finite; it cannot be exported")

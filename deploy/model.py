@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,19 @@ from numpy.typing import NDArray
 from helmsight.envs.spec import EmbodimentSpec
 
 TASK_KEY = "task"
+# A `Recollection` in an observation, beside what the robot sent.
+MEMORY_KEY = "memory"
+
+
+@dataclass
+class Recollection:
+    """What a policy remembers of one robot [M]; None before its first decision.
+
+    Given with every observation of that robot; a model that remembers reads it and puts the new one
+    in its place, others leave it alone.
+    """
+
+    values: NDArray[np.float32] | None = None
 
 
 class ModelError(RuntimeError):
@@ -29,8 +43,11 @@ class Model(Protocol):
     def warm_up(self) -> None:
         """Initialise what is initialised lazily."""
 
-    def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
-        """B checked observations -> actions [B, K, A] in physical units."""
+    def decide(self, observations: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
+        """B checked observations -> actions [B, K, A] in physical units.
+
+        What is remembered of a robot is in its observation's `MEMORY_KEY`; without one, nothing is.
+        """
 
 
 def blank_observation(embodiment: EmbodimentSpec) -> dict[str, NDArray[Any]]:
@@ -40,6 +57,15 @@ def blank_observation(embodiment: EmbodimentSpec) -> dict[str, NDArray[Any]]:
         for key, camera in zip(embodiment.image_keys, embodiment.cameras, strict=True)
     }
     return {**images, "observation.state": np.zeros(embodiment.state.size, np.float32)}
+
+
+def recalled(
+    observations: Sequence[dict[str, Any]], size: int
+) -> tuple[list[Recollection], NDArray[np.float32]]:
+    """The recollections of B observations, and what they hold [B, size]; zeros where nothing."""
+    kept = [observation.get(MEMORY_KEY) or Recollection() for observation in observations]
+    nothing = np.zeros(size, np.float32)
+    return kept, np.stack([nothing if one.values is None else one.values for one in kept])
 
 
 def checked_actions(actions: Any, count: int, embodiment: EmbodimentSpec) -> NDArray[np.float32]:

@@ -11,11 +11,19 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from helmsight.deploy.model import TASK_KEY, ModelError, blank_observation
+from helmsight.deploy.model import (
+    MEMORY_KEY,
+    TASK_KEY,
+    ModelError,
+    blank_observation,
+    recalled,
+)
 from helmsight.envs.spec import EmbodimentSpec
 
 METADATA = "helmsight"
 OUTPUT = "actions"
+# What a policy that remembers hands on; it is read under `MEMORY_KEY`.
+NEXT_MEMORY = "next_memory"
 # In the place of `task`, a sentence, the graph takes its index among the instructions it knows.
 TASK_INDEX = "task_index"
 
@@ -52,6 +60,7 @@ class OnnxModel:
         self.observation_keys = tuple(self.about["observation_keys"])
         self.steps_per_decision = int(self.about["steps_per_decision"])
         self.name = str(self.about["policy"])
+        self._memory_size = int(self.about.get("memory_size", 0))
         known = self.about.get("instructions", [])
         self._index_of = {instruction: index for index, instruction in enumerate(known)}
 
@@ -63,14 +72,14 @@ class OnnxModel:
         for _ in range(2):
             self.decide([blank])
 
-    def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
+    def decide(self, observations: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
         """B observations -> actions [B, K, A], one after the other.
 
         Raises ModelError for an instruction that the file does not know.
         """
         return np.concatenate([self._decide(observation) for observation in observations])
 
-    def _decide(self, observation: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def _decide(self, observation: dict[str, Any]) -> NDArray[np.float32]:
         inputs = {
             key: observation[key][None]  # [1, ...]
             for key in self.observation_keys
@@ -78,7 +87,12 @@ class OnnxModel:
         }
         if self._index_of:
             inputs[TASK_INDEX] = np.array([self._index(str(observation[TASK_KEY]))])
-        (actions,) = self._session.run([OUTPUT], inputs)
+        if self._memory_size == 0:
+            (actions,) = self._session.run([OUTPUT], inputs)
+            return np.asarray(actions, np.float32)
+        (kept,), inputs[MEMORY_KEY] = recalled([observation], self._memory_size)
+        actions, after = self._session.run([OUTPUT, NEXT_MEMORY], inputs)
+        kept.values = np.asarray(after[0], np.float32)
         return np.asarray(actions, np.float32)
 
     def _index(self, instruction: str) -> int:

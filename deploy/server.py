@@ -27,7 +27,7 @@ from websockets.http11 import Request, Response
 
 from helmsight.deploy.batcher import Batcher, QueueFullError
 from helmsight.deploy.metrics import CONTENT_TYPE, ServerMetrics
-from helmsight.deploy.model import Model, ModelError
+from helmsight.deploy.model import MEMORY_KEY, Model, ModelError, Recollection
 from helmsight.deploy.observation_check import ObservationChecker, ObservationError
 from helmsight.deploy.wire import WireError, decode, encode
 
@@ -222,14 +222,18 @@ class PolicyServer:
             self._busy.discard(connection)
 
     async def _converse(self, connection: ServerConnection) -> None:
-        """Request and reply in turns, until the server stops."""
+        """Request and reply in turns, until the server stops.
+
+        A connection is one robot's: what the policy remembers lasts as long as it.
+        """
+        kept = Recollection()
         previous_ms: float | None = None
         refused_before = False
         while not self._stopping:
             message = await self._receive(connection)
             started = time.perf_counter()
             self._busy.add(connection)
-            reply, outcome = await self._answer(message, previous_ms)
+            reply, outcome = await self._answer(message, kept, previous_ms)
             # Counted before it is sent: whoever has the reply finds it in the metrics.
             self.metrics.requests.add(outcome)
             if isinstance(reply, str) and not refused_before:
@@ -243,7 +247,7 @@ class PolicyServer:
         await connection.close(GOING_AWAY, "server stops")
 
     async def _answer(
-        self, message: bytes | None, previous_ms: float | None
+        self, message: bytes | None, kept: Recollection, previous_ms: float | None
     ) -> tuple[bytes | str, str]:
         """Reply and outcome: bytes for actions, text for an error."""
         try:
@@ -251,7 +255,8 @@ class PolicyServer:
                 raise WireError("expected a binary message, got text")
             observation = self._checker.check(decode(message))
             decision = await asyncio.wait_for(
-                self._batcher.decide(observation), self._settings.request_seconds
+                self._batcher.decide({**observation, MEMORY_KEY: kept}),
+                self._settings.request_seconds,
             )
         except (WireError, ObservationError) as error:
             return str(error)[:MAX_ERROR_LENGTH], "refused"

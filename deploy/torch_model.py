@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from helmsight.deploy.model import TASK_KEY, ModelError, blank_observation
+from helmsight.deploy.model import TASK_KEY, ModelError, blank_observation, recalled
 from helmsight.policies.base import Policy, load_policy
 
 
 class TorchModel:
-    """Decides with a policy's `predict_action_chunk`; keeps no state between decisions."""
+    """Decides with a policy; what it remembers of a robot is kept by whoever asks."""
 
     def __init__(self, policy: Policy, name: str = "") -> None:
         self._policy = policy.eval()
@@ -23,7 +23,7 @@ class TorchModel:
         self.steps_per_decision = policy.steps_per_decision
         self.name = name or policy.type_name
 
-    def decide(self, observations: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float32]:
+    def decide(self, observations: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
         """B observations -> actions [B, K, A].
 
         Raises ModelError, saying why, for an instruction that the policy cannot follow.
@@ -35,9 +35,21 @@ class TorchModel:
         try:
             with torch.no_grad():
                 batch = self._policy.to_batch(together, single=False)
-                return self._policy.predict_action_chunk(batch).float().cpu().numpy()
+                return self._decide(batch, observations)
         except ValueError as error:  # how policies refuse what they are given
             raise ModelError(str(error)) from error
+
+    def _decide(
+        self, batch: dict[str, Any], observations: Sequence[dict[str, Any]]
+    ) -> NDArray[np.float32]:
+        if self._policy.memory_size == 0:
+            return self._policy.predict_action_chunk(batch).float().cpu().numpy()
+        kept, memory = recalled(observations, self._policy.memory_size)
+        before = torch.from_numpy(memory).to(next(self._policy.parameters()).device)
+        actions, after = self._policy.decide(batch, before)
+        for one, values in zip(kept, after.float().cpu().numpy(), strict=True):
+            one.values = values
+        return actions.float().cpu().numpy()
 
     def warm_up(self) -> None:
         """One decision for nothing: what is initialised lazily is not the first robot's to pay."""

@@ -36,6 +36,8 @@ TASK_KEY = "task"
 TASK_INDEX_KEY = "task_index"
 Statistics = dict[str, dict[str, list[float]]]
 
+# What a policy that remembers hands on from decision to decision, [B, M].
+MEMORY_KEY = "memory"
 # Prefix of the keys of the same images in another look, in training batches.
 OTHER_LOOK = "other_look."
 
@@ -67,6 +69,8 @@ class TrainedModel(nn.Module, abc.ABC):
     follows_instructions: ClassVar[bool] = False
     # Options that give the weights their meaning: weights of equal shape do not fit another value.
     options_of_weights: ClassVar[tuple[str, ...]] = ()
+    # Prefixes of weights that a training may begin without, where what it starts with lacks them.
+    begins_anew: ClassVar[tuple[str, ...]] = ()
     # Features that not every data set has, and the option that trains without them.
     optional_inputs: ClassVar[Mapping[str, str]] = {}
 
@@ -120,6 +124,7 @@ class Policy(TrainedModel):
     def __init__(self, config: Any, embodiment: EmbodimentSpec, statistics: Statistics) -> None:
         super().__init__(config, embodiment, statistics)
         self._queue: deque[Tensor] = deque()
+        self._memory: Tensor | None = None
 
     @abc.abstractmethod
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
@@ -134,6 +139,18 @@ class Policy(TrainedModel):
     def observation_keys(self) -> list[str]:
         """Observation keys that a decision reads."""
 
+    @property
+    def memory_size(self) -> int:
+        """Numbers M that a decision hands on to the next; 0 for a policy that remembers nothing."""
+        return 0
+
+    def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
+        """A chunk as `predict_action_chunk`, and the memory [B, M] for the next decision.
+
+        memory: what the decision before handed on; zeros [B, M] at the beginning.
+        """
+        return self.predict_action_chunk(observation), memory
+
     def diagnostics(self) -> dict[str, NDArray[Any]]:
         """What the last decision (first of its batch) saw: attention maps, predictions."""
         return {}
@@ -143,8 +160,9 @@ class Policy(TrainedModel):
         raise ValueError(f"a policy of type {self.type_name!r} can not be explained")
 
     def reset(self) -> None:
-        """Forget what is left of the last chunk: a new episode begins."""
+        """Forget what is left of the last chunk, and what was seen: a new episode begins."""
         self._queue.clear()
+        self._memory = None
 
     @property
     def needs_observation(self) -> bool:
@@ -155,9 +173,18 @@ class Policy(TrainedModel):
     def select_action(self, observation: dict[str, Tensor]) -> Tensor:
         """The next action [B, A]: from the current chunk, or from a new one when it is used up."""
         if not self._queue:
-            chunk = self.predict_action_chunk(observation)
+            chunk = self._next_chunk(observation)
             self._queue.extend(chunk.transpose(0, 1)[: self.steps_per_decision])
         return self._queue.popleft()
+
+    def _next_chunk(self, observation: dict[str, Tensor]) -> Tensor:
+        if self.memory_size == 0:
+            return self.predict_action_chunk(observation)
+        state = observation["observation.state"]
+        if self._memory is None or len(self._memory) != len(state):
+            self._memory = state.new_zeros(len(state), self.memory_size)
+        chunk, self._memory = self.decide(observation, self._memory)
+        return chunk
 
     def predict(
         self,

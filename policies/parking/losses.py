@@ -6,12 +6,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from helmsight.policies.modules.birds_eye import DepthBins
-from helmsight.policies.parking.view import coarse_label
-
-# Of background, obstacle and target slot in the semantic loss, as published.
-SEMANTIC_WEIGHTS = (1.0, 2.0, 2.0)
-OBSTACLE = 1
-
+from helmsight.policies.parking.semantics import OBSTACLE, SEMANTIC_WEIGHTS, coarse_label
 
 # Share of obstacles among the cells around one of theirs (2.2 m a side): about 0.1 for a box, 0.25
 # and more for cars.

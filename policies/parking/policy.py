@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import OTHER_LOOK, Policy, Statistics, register
+from helmsight.policies.base import MEMORY_KEY, OTHER_LOOK, Policy, Statistics, register
 from helmsight.policies.explainable import Explainable
 from helmsight.policies.modules.action_heads import (
     ControlTokenHead,
@@ -46,15 +46,14 @@ from helmsight.policies.parking.diagnostics import (
 )
 from helmsight.policies.parking.labels import ParkingLabels, make_labels, mean_over_steps
 from helmsight.policies.parking.losses import (
-    OBSTACLE,
-    SEMANTIC_WEIGHTS,
     consistency_loss,
     depth_loss,
     grid_loss,
     semantic_loss,
 )
+from helmsight.policies.parking.semantics import OBSTACLE, class_probabilities
 from helmsight.policies.parking.teaching import take_weights
-from helmsight.policies.parking.view import FineSurroundView, LabelView, Seen, SurroundView
+from helmsight.policies.parking.view import LabelView, MapView, Seen, SurroundView, make_view
 
 # The predicted waypoint that says how far the car means to go within the guard's horizon (1.1 s).
 TRAVEL_WAYPOINT = 1
@@ -78,6 +77,8 @@ class ParkingPolicy(Policy):
 
     config_class = ParkingPolicyConfig
     options_of_weights = ("attention_heads", "state_inputs", "steering_fades_at", "depth", "grid")
+    # One that drives by features has no use for the label's embedding, which a teacher brings.
+    begins_anew = ("view.embed.",)
     config: ParkingPolicyConfig
 
     def __init__(
@@ -110,12 +111,7 @@ class ParkingPolicy(Policy):
         )
         # Two tokens: the ego car and the target, each with its own reading of the state.
         self.state_tokens = nn.Linear(width, 2 * width)
-        self.view: SurroundView | FineSurroundView | LabelView | None = None
-        if config.sees == "cameras":
-            fine = config.image_stride == 4
-            self.view = (FineSurroundView if fine else SurroundView)(config, embodiment)
-        elif config.sees == "label":
-            self.view = LabelView(config)
+        self.view = make_view(config, embodiment)
         signal = config.attention if self.view else ControlAidedAttentionConfig("none")
         tokens = (config.grid.size // 2) ** 2
         self.attention = build_attention(signal, width, tokens)
@@ -208,8 +204,13 @@ class ParkingPolicy(Policy):
         )
         return torch.cat([sensors * faded, target], dim=1)
 
-    def _tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Seen | None]:
-        """Tokens [B, N, D] before attention, state context [B, D], and what the cameras gave."""
+    def _tokens(
+        self, batch: dict[str, Tensor], label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Seen | None]:
+        """Tokens [B, N, D] before attention, state context [B, D], and what the cameras gave.
+
+        label: see `MapView.forward`; other views do without.
+        """
         state = batch["observation.state"]
         context = self.state_encoder(self._state(state))
         state_tokens = self.state_tokens(context).unflatten(1, (2, -1))  # [B, 2 D] -> [B, 2, D]
@@ -219,7 +220,11 @@ class ParkingPolicy(Policy):
             sight = batch["observation.birds_eye"]
         else:
             sight = torch.stack([batch[key] for key in self.embodiment.image_keys], dim=1)
-        seen = self.view(sight, state[:, self._target], state_tokens)
+        target = state[:, self._target]
+        if isinstance(self.view, MapView):
+            seen = self.view(sight, target, state_tokens, batch.get(MEMORY_KEY), label)
+        else:
+            seen = self.view(sight, target, state_tokens)
         return seen.tokens, context, seen
 
     def _with_summary(self, tokens: Tensor, context: Tensor) -> Tensor:
@@ -245,7 +250,7 @@ class ParkingPolicy(Policy):
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         labels = self.labels(batch)
-        tokens, context, seen = self._tokens(batch)
+        tokens, context, seen = self._tokens(batch, batch.get("observation.birds_eye"))
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
         weights = self.config.loss
@@ -267,7 +272,7 @@ class ParkingPolicy(Policy):
                 self._semantics(seen), batch["observation.birds_eye"], weights.small_things
             )
             parts["depth"] = depth_loss(seen.depth_logits, depth, self.config.depth)
-        if seen is not None and self._teacher:
+        if seen is not None and self._teacher and self.config.drives_by == "features":
             parts["teacher"] = grid_loss(seen.grid, self._shown(batch))
         if self.wants_other_look and self.training:
             parts["consistency"] = self._consistency_loss(batch, gated, decoded)
@@ -337,7 +342,7 @@ class ParkingPolicy(Policy):
     def _consistency_loss(self, batch: dict[str, Tensor], gated: Gated, decoded: Decoded) -> Tensor:
         """Distance of attention and actions from those for the same state in its other look."""
         looks = {key: batch[f"{OTHER_LOOK}{key}"] for key in self.embodiment.image_keys}
-        tokens, context, _ = self._tokens(batch | looks)
+        tokens, context, _ = self._tokens(batch | looks, batch["observation.birds_eye"])
         gated_other: Gated = self.attention(tokens)
         decoded_other = self._decode(gated_other.tokens, context)
         return consistency_loss(
@@ -346,8 +351,23 @@ class ParkingPolicy(Policy):
 
     # Control
 
-    @torch.no_grad()
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
+        return self._decided(observation)[0]
+
+    @property
+    def memory_size(self) -> int:
+        if not isinstance(self.view, MapView) or not self.config.memory.enabled:
+            return 0
+        return self.view.memory.size
+
+    def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
+        chunk, seen = self._decided({**observation, MEMORY_KEY: memory})
+        assert seen is not None and seen.memory is not None
+        return chunk, seen.memory
+
+    @torch.no_grad()
+    def _decided(self, observation: dict[str, Tensor]) -> tuple[Tensor, Seen | None]:
+        """Actions [B, K, A], and what was seen."""
         tokens, context, seen = self._tokens(observation)
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
@@ -355,8 +375,8 @@ class ParkingPolicy(Policy):
         self._last = decision_of(decoded.waypoints, attention, seen)
         chunk = self._chunk(observation["observation.state"], gated, context, decoded)
         if self.guard is None or seen is None:
-            return chunk
-        return self._guarded(self.guard, chunk, observation, seen, decoded)
+            return chunk, seen
+        return self._guarded(self.guard, chunk, observation, seen, decoded), seen
 
     def _chunk(self, state: Tensor, gated: Gated, context: Tensor, decoded: Decoded) -> Tensor:
         """Actions [B, K, A] of the head that drives."""
@@ -383,8 +403,10 @@ class ParkingPolicy(Policy):
     ) -> Tensor:
         """The chunk [B, K, A] where its way is free; elsewhere what the guard does, K times."""
         state = observation["observation.state"]
-        if self.sees_cameras:
-            occupied = self._class_probabilities(seen)[:, OBSTACLE]
+        if seen.occupied is not None:
+            occupied = seen.occupied
+        elif self.sees_cameras:
+            occupied = class_probabilities(self._semantics(seen))[:, OBSTACLE]
         else:
             occupied = (observation["observation.birds_eye"] == OBSTACLE).to(chunk.dtype)
         situation = Situation(
@@ -403,17 +425,7 @@ class ParkingPolicy(Policy):
         """Class probabilities [B, 3, 64, 64] of the bird's eye, for a policy that sees cameras."""
         _, _, seen = self._tokens(observation)
         assert seen is not None
-        return self._class_probabilities(seen)
-
-    def _class_probabilities(self, seen: Seen) -> Tensor:
-        """[B, 3, 64, 64], with the class weights of the loss divided out.
-
-        They make rare classes likelier than seen. What `small_things` adds depends on the label
-        and stays in: where something small may stand, it is seen rather than missed.
-        """
-        logits = self._semantics(seen)
-        weights = logits.new_tensor(SEMANTIC_WEIGHTS).log()
-        return (logits - weights.view(1, -1, 1, 1)).softmax(dim=1)
+        return class_probabilities(self._semantics(seen))
 
     @torch.no_grad()
     def diagnostics(self) -> Shown:
@@ -422,5 +434,5 @@ class ParkingPolicy(Policy):
             return {}
         shown = shown_waypoints(decision)
         if decision.seen is not None and self.sees_cameras:
-            shown |= shown_map(self._semantics(decision.seen))
+            shown |= shown_map(self._semantics(decision.seen), decision.seen.occupied)
         return shown | shown_attention(decision, self.config, self.embodiment)

@@ -7,11 +7,12 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from helmsight.deploy.export import compare, onnx_graph, quantised, with_metadata, write_whole
-from helmsight.deploy.model import ModelError
+from helmsight.deploy.model import MEMORY_KEY, ModelError, Recollection
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.deploy.torch_model import TorchModel
 from helmsight.policies.modules.birds_eye import DepthBins, Grid
 from helmsight.policies.modules.course_guard import CourseGuardConfig
+from helmsight.policies.modules.map_memory import MapMemoryConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from tests.policies.manipulation_batches import INSTRUCTIONS, tiny_observation
 from tests.policies.manipulation_batches import tiny_policy as tiny_arm_policy
@@ -32,10 +33,16 @@ def tiny(**config):
     return ParkingPolicy(ParkingPolicyConfig(**{**TINY, **config}), EMBODIMENT, statistics).eval()
 
 
+REMEMBERING = {
+    "image_stride": 4,
+    "drives_by": "map",
+    "memory": MapMemoryConfig(enabled=True, half_extent=8.0, cell=0.5),
+}
 VARIANTS = {
     "cameras": {},
     "lift_splat": {"birds_eye": "lift_splat"},
     "fine": {"image_stride": 4},
+    "map": {"image_stride": 4, "drives_by": "map"},
     "guarded": {"guard": CourseGuardConfig(enabled=True, threshold=0.3)},
     "nothing": {"sees": "nothing"},
     "target_speed": {"sees": "nothing", "head": "target_speed"},
@@ -108,6 +115,22 @@ def test_integer_weights_make_the_file_smaller_and_change_the_actions_a_little()
     seen = [observation(seed) for seed in range(4)]
     own, theirs = TorchModel(policy).decide(seen), OnnxModel(coarse).decide(seen)
     assert 0.0 < np.abs(own - theirs).max() < 0.5
+
+
+def test_a_file_remembers_as_its_policy_does():
+    policy = tiny(**REMEMBERING)
+    exported = OnnxModel(with_metadata(onnx_graph(policy), policy, ORIGIN))
+    kept = [Recollection(), Recollection()]
+    for seed in range(4):
+        decided = [
+            model.decide([{**observation(seed), MEMORY_KEY: one}])
+            for model, one in zip((TorchModel(policy), exported), kept, strict=True)
+        ]
+        np.testing.assert_allclose(decided[1], decided[0], atol=1e-4)
+        np.testing.assert_allclose(kept[1].values, kept[0].values, atol=1e-4)
+    assert kept[0].values.max() > 0.0
+    exported.warm_up()
+    assert compare(policy, exported, [observation(seed) for seed in range(3)]).difference < 1e-4
 
 
 def test_a_policy_that_reads_a_label_is_not_exported():

@@ -9,6 +9,7 @@ from serving import CHUNK, EMBODIMENT, FakeModel, ServerThread, ask, observation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from helmsight.deploy.model import recalled
 from helmsight.deploy.server import ServerSettings
 from helmsight.deploy.wire import encode
 from helmsight.envs.spec import EmbodimentSpec
@@ -106,6 +107,36 @@ def test_an_error_shows_nothing_of_the_server_s_inside():
 def test_actions_that_no_robot_may_be_sent_are_an_error(actions, reason):
     with ServerThread(FakeModel(lambda _: actions)) as server, server.connect() as robot:
         assert reason in ask(robot, observation())
+
+
+# ---- Policies that remember ----
+
+
+class _Counting(FakeModel):
+    """Remembers how often it was asked by a robot, and says so by the acceleration."""
+
+    def decide(self, observations):
+        kept, before = recalled(observations, 1)
+        for one, count in zip(kept, before, strict=True):
+            one.values = count + 1.0
+        actions = np.zeros((len(observations), CHUNK, 3), np.float32)
+        actions[:, :, 0] = before
+        return actions
+
+
+def test_what_is_remembered_is_each_robot_s_own_and_ends_with_its_connection():
+    with ServerThread(_Counting()) as server:
+        with server.connect() as one, server.connect() as other:
+            counts = [ask(robot, observation())["actions"][0, 0] for robot in (one, one, other)]
+        with server.connect() as again:
+            counts.append(ask(again, observation())["actions"][0, 0])
+    assert counts == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_nobody_from_outside_brings_a_memory_along():
+    planted = {**observation(), "memory": np.zeros(1, np.float32)}
+    with ServerThread(_Counting()) as server, server.connect() as robot:
+        assert "unknown key 'memory'" in ask(robot, planted)
 
 
 # ---- Strangers ----

@@ -13,7 +13,7 @@ from helmsight.envs.parking.scenario import make_scenario
 from helmsight.policies.modules.image_encoder import PyramidEncoder
 from helmsight.policies.parking.config import ParkingLossWeights
 from helmsight.policies.parking.losses import semantic_loss, small_obstacles
-from helmsight.policies.parking.view import coarse_label
+from helmsight.policies.parking.semantics import coarse_label
 
 
 def test_everything_of_a_fine_policy_is_trained() -> None:

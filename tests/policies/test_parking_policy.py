@@ -31,8 +31,8 @@ from helmsight.policies.parking.config import (
     ParkingLossWeights,
 )
 from helmsight.policies.parking.labels import ParkingLabels
-from helmsight.policies.parking.losses import SEMANTIC_WEIGHTS, consistency_loss
-from helmsight.policies.parking.view import class_shares, coarse_label
+from helmsight.policies.parking.losses import consistency_loss
+from helmsight.policies.parking.semantics import SEMANTIC_WEIGHTS, class_shares, coarse_label
 
 # ---- Training ----
 

@@ -1,0 +1,166 @@
+"""What was seen to stand where, kept from decision to decision in the frame of the tracked target.
+
+One set of pictures leaves blind sectors at the corners of a car, and a box that the car turns past
+is gone from a map that is made of them. Here each cell of a map about the target holds the average
+of the probabilities with which pictures showed it occupied, the last ones weighing most. Averaged,
+not multiplied as in a Bayesian grid (Moravec & Elfes 1985): pictures 0.1 s apart err alike.
+
+The memory is a tensor that a decision is given and gives on, so whoever decides for several robots
+keeps one of each. A memory of zeros knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from helmsight.envs.spec import CameraSpec
+from helmsight.policies.modules.birds_eye import Grid, project
+
+# What of a picture's outermost cells is left out: they are cut off.
+EDGE = 0.2
+HEIGHTS = (0.0, 0.6)
+
+
+@dataclass(frozen=True)
+class MapMemoryConfig:
+    """How pictures become a map, and when it is given up.
+
+    half_extent, cell: of the map about the target, in metres. newest: weight of the newest picture
+    in a cell that was seen often. jump_distance, jump_angle: metres and radians by which the target
+    moves in the car's frame between two decisions only where another episode has begun.
+    """
+
+    enabled: bool = False
+    half_extent: float = 16.0
+    cell: float = 0.2
+    newest: float = 0.2
+    jump_distance: float = 2.5
+    jump_angle: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not (self.half_extent > 0.0 and 0.0 < self.cell < self.half_extent):
+            raise ValueError(f"the memory needs 0 < cell < half_extent, got {self}")
+        if not 0.0 < self.newest <= 1.0:
+            raise ValueError(f"newest must be above 0 and at most 1, got {self.newest}")
+
+
+class Remembered(NamedTuple):
+    """occupied [B, n, n] around the car, and the memory [B, M] to be given to the next decision."""
+
+    occupied: Tensor
+    memory: Tensor
+
+
+class MapMemory(nn.Module):
+    """Pictures around the car to what is remembered around the car.
+
+    Pictures are [B, n, n] over +-`extent` metres in the vehicle frame, row 0 farthest forward,
+    column 0 farthest left. The map's rows run along the target's y, its columns along its x.
+    """
+
+    in_sight: Tensor
+    places: Tensor
+    around: Tensor
+
+    def __init__(
+        self, config: MapMemoryConfig, cameras: Sequence[CameraSpec], size: int, extent: float
+    ) -> None:
+        super().__init__()
+        self.config, self.extent = config, extent
+        self.side = round(2.0 * config.half_extent / config.cell)
+        picture = Grid(size, extent)
+        self.register_buffer("in_sight", cells_in_sight(cameras, picture), persistent=False)
+        axis = (torch.arange(self.side) + 0.5) * config.cell - config.half_extent
+        along, across = torch.meshgrid(axis, axis, indexing="xy")  # [S, S] each
+        self.register_buffer("places", torch.stack([along, across]), persistent=False)
+        around = torch.tensor(picture.centers(), dtype=torch.float32)  # [n * n, 2]
+        around = around.T.unflatten(1, (size, size)).contiguous()  # [2, n, n]
+        self.register_buffer("around", around, persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Numbers M in a memory: averages and counts of the map, and the target's pose."""
+        return 2 * self.side**2 + 3
+
+    def forward(self, occupied: Tensor, target: Tensor, memory: Tensor) -> Remembered:
+        """occupied [B, n, n], target poses [B, 3] in the vehicle frame, memory [B, M]."""
+        memory = memory * self._goes_on(target, memory)
+        cells = memory[:, :-3].unflatten(1, (2, self.side, self.side))  # [B, 2, S, S]
+        average, seen = cells[:, 0], cells[:, 1]
+        average, seen = self._take_in(occupied, target, average, seen)
+        known = torch.stack([average, seen.clamp(max=1.0)], dim=1)
+        recalled = functional.grid_sample(
+            known, self._in_map(target), align_corners=False
+        )  # [B, 2, n, n]
+        around = torch.lerp(occupied, recalled[:, 0], recalled[:, 1])
+        kept = torch.stack([average, seen], dim=1).flatten(1)  # [B, 2 S S]
+        return Remembered(around, torch.cat([kept, target], dim=1))
+
+    def _goes_on(self, target: Tensor, memory: Tensor) -> Tensor:
+        """1 where the memory is of this episode, [B, 1]."""
+        moved = target - memory[:, -3:]
+        turned = torch.atan2(moved[:, 2].sin(), moved[:, 2].cos()).abs()
+        near = torch.hypot(moved[:, 0], moved[:, 1]) < self.config.jump_distance
+        return (near & (turned < self.config.jump_angle)).to(memory.dtype)[:, None]
+
+    def _take_in(
+        self, occupied: Tensor, target: Tensor, average: Tensor, seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Averages and counts [B, S, S] with one more picture in them."""
+        x, y = self._in_car(target)  # [B, S, S]
+        # grid_sample's axes: first the column (y = +extent is -1), then the row (x = +extent).
+        places = torch.stack([-y, -x], dim=3) / self.extent
+        picture = torch.stack([occupied, self.in_sight.expand_as(occupied)], dim=1)
+        shown = functional.grid_sample(picture, places, align_corners=False)  # [B, 2, S, S]
+        edge = self.extent - EDGE
+        weight = shown[:, 1] * ((x.abs() < edge) & (y.abs() < edge)).to(shown.dtype)
+        seen = seen + weight
+        share = weight / seen.clamp(1.0, 1.0 / self.config.newest)
+        return average + share * (shown[:, 0] - average), seen.clamp(max=1e3)
+
+    def _in_car(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The map's cells as x and y [B, S, S] in the vehicle's frame."""
+        x, y, yaw = (entry[:, None, None] for entry in target.unbind(dim=1))  # [B, 1, 1]
+        along, across = self.places
+        cos, sin = yaw.cos(), yaw.sin()
+        return x + cos * along - sin * across, y + sin * along + cos * across
+
+    def _in_map(self, target: Tensor) -> Tensor:
+        """Where in the map the cells around the car are, [B, n, n, 2], in grid_sample's units."""
+        x, y, yaw = (entry[:, None, None] for entry in target.unbind(dim=1))
+        ahead, left = self.around[0] - x, self.around[1] - y  # [B, n, n]
+        cos, sin = yaw.cos(), yaw.sin()
+        along, across = cos * ahead + sin * left, cos * left - sin * ahead
+        return torch.stack([along, across], dim=3) / self.config.half_extent
+
+
+def cells_in_sight(cameras: Sequence[CameraSpec], grid: Grid) -> Tensor:
+    """1 where some camera sees the ground and a box's middle height, and so all around, [n, n].
+
+    What hides behind other things is not known here, and counts as seen.
+    """
+    cells = grid.centers()
+    sights = []
+    for height in HEIGHTS:
+        points = np.column_stack([cells, np.full(len(cells), height)])
+        nowhere = np.zeros(len(cells), np.bool_)
+        sights.append(np.any([nowhere, *(_sees(camera, points) for camera in cameras)], axis=0))
+    seen = torch.tensor(np.all(sights, axis=0), dtype=torch.float32)
+    blind = 1.0 - seen.view(1, 1, grid.size, grid.size)
+    return 1.0 - functional.max_pool2d(blind, 3, 1, 1)[0, 0]
+
+
+def _sees(camera: CameraSpec, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the points [P, 3] are in the camera's picture, [P]."""
+    pixels, depth = project(camera, points)
+    across = (pixels[:, 0] > 0.0) & (pixels[:, 0] < camera.width)
+    down = (pixels[:, 1] > 0.0) & (pixels[:, 1] < camera.height)
+    return np.asarray((depth > 0.1) & across & down)
