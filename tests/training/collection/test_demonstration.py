@@ -124,7 +124,18 @@ class _Stubbornly(PolicyDriver):
 def test_a_policy_that_stands_on_its_way_hands_over_where_it_is_stuck(environment):
     environment.restart(options={"scenario": CLEAN.scenario()})
     actions, outcome = _Stubbornly([-1.0, 0.0, 0.0]).drive(environment, 200)
-    assert (len(actions), outcome) == (25, None)
+    assert (len(actions), outcome) == (40, None)
+
+
+def test_a_policy_that_moves_to_and_fro_is_stuck_as_well(environment):
+    class Undecided(_Stubbornly):
+        def _decide(self, environment):
+            self.action[2] = environment._task.steps // 4 % 2
+            return self.action
+
+    environment.restart(options={"scenario": CLEAN.scenario()})
+    actions, outcome = Undecided([0.05, 0.0, 0.0]).drive(environment, 200)
+    assert 40 <= len(actions) < 200 and outcome is None
 
 
 def test_a_policy_that_moves_drives_for_all_its_time(environment):

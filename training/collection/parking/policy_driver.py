@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from helmsight.envs.parking.env import ParkingEnvironment
 from helmsight.envs.parking.vehicle import CONTROL_RATE_HZ
 from helmsight.envs.spec import EmbodimentSpec
 
-# A car farther than this from its target (m) that has stood for so long (s) is stuck.
-ON_ITS_WAY, STANDING_SPEED, STUCK_AFTER = 0.8, 0.05, 2.5
+# A car farther than this from its target (m) that got no farther than this (m) in so long (s) is
+# stuck: it stands, or moves to and fro.
+ON_ITS_WAY, STUCK_WITHIN, STUCK_AFTER = 0.8, 0.3, 4.0
 
 
 class PolicyDriver:
@@ -50,10 +52,9 @@ class PolicyDriver:
         """
         self._policy.reset()
         actions: list[NDArray[np.float32]] = []
-        stood = 0
+        places: deque[tuple[float, float]] = deque(maxlen=round(STUCK_AFTER * CONTROL_RATE_HZ))
         for _ in range(periods):
-            stood = stood + 1 if _stands_on_its_way(environment) else 0
-            if stood > STUCK_AFTER * CONTROL_RATE_HZ:
+            if _is_stuck(environment, places):
                 break
             action = self._decide(environment)
             actions.append(action)
@@ -77,7 +78,11 @@ class PolicyDriver:
         return observation
 
 
-def _stands_on_its_way(environment: ParkingEnvironment) -> bool:
-    car, target = environment.vehicle_state(), environment.scenario.target
-    away = math.hypot(car.pose.x - target.x, car.pose.y - target.y)
-    return abs(car.speed) < STANDING_SPEED and away > ON_ITS_WAY
+def _is_stuck(environment: ParkingEnvironment, places: deque[tuple[float, float]]) -> bool:
+    """Whether the car is stuck at the end of its last `places`, to which this one is added."""
+    car, target = environment.vehicle_state().pose, environment.scenario.target
+    before = places.maxlen == len(places)
+    farthest = max((math.hypot(car.x - x, car.y - y) for x, y in places), default=0.0)
+    places.append((car.x, car.y))
+    away = math.hypot(car.x - target.x, car.y - target.y)
+    return before and away > ON_ITS_WAY and farthest < STUCK_WITHIN
