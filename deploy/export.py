@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.symbolic_helper import parse_args
 
-from helmsight.deploy.model import Model, Recollection, blank_observation
+from helmsight.deploy.model import MEMORY_KEY, Model, Recollection, blank_observation
 from helmsight.deploy.onnx_model import METADATA, NEXT_MEMORY, OUTPUT, TASK_INDEX, OnnxModel
 from helmsight.deploy.torch_model import TorchModel
-from helmsight.policies.base import MEMORY_KEY, TASK_INDEX_KEY, TASK_KEY, Policy
+from helmsight.policies.base import TASK_INDEX_KEY, TASK_KEY, Policy
 
 Observations = Sequence[dict[str, Any]]
 

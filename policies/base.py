@@ -36,8 +36,6 @@ TASK_KEY = "task"
 TASK_INDEX_KEY = "task_index"
 Statistics = dict[str, dict[str, list[float]]]
 
-# What a policy that remembers hands on from decision to decision, [B, M].
-MEMORY_KEY = "memory"
 # Prefix of the keys of the same images in another look, in training batches.
 OTHER_LOOK = "other_look."
 
@@ -69,8 +67,6 @@ class TrainedModel(nn.Module, abc.ABC):
     follows_instructions: ClassVar[bool] = False
     # Options that give the weights their meaning: weights of equal shape do not fit another value.
     options_of_weights: ClassVar[tuple[str, ...]] = ()
-    # Prefixes of weights that a training may begin without, where what it starts with lacks them.
-    begins_anew: ClassVar[tuple[str, ...]] = ()
     # Features that not every data set has, and the option that trains without them.
     optional_inputs: ClassVar[Mapping[str, str]] = {}
 

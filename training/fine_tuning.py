@@ -100,12 +100,7 @@ def _changed_options(start: TrainedModel, model: TrainedModel) -> dict[str, str]
 
 
 def _copy_weights(start: TrainedModel, model: TrainedModel, changed: dict[str, str]) -> None:
-    new = {
-        name: value
-        for name, value in model.state_dict().items()
-        if name.startswith(model.begins_anew)
-    }
-    weights = new | start.state_dict()
+    weights = start.state_dict()
     problems = misfits(model, weights)
     if problems:
         options = [text for name, text in changed.items() if not name.startswith("guard.")]

@@ -3,7 +3,9 @@
 One set of pictures leaves blind sectors at the corners of a car, and a box that the car turns past
 is gone from a map that is made of them. Here each cell of a map about the target holds the average
 of the probabilities with which pictures showed it occupied, the last ones weighing most. Averaged,
-not multiplied as in a Bayesian grid (Moravec & Elfes 1985): pictures 0.1 s apart err alike.
+not multiplied as in a Bayesian grid (Moravec & Elfes 1985): pictures 0.1 s apart err alike. What
+stands right beside the car is remembered from farther off, where eyes see it better. An obstacle
+is where one is seen or remembered.
 
 The memory is a tensor that a decision is given and gives on, so whoever decides for several robots
 keeps one of each. A memory of zeros knows nothing.
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as functional
@@ -34,14 +37,16 @@ class MapMemoryConfig:
     """How pictures become a map, and when it is given up.
 
     half_extent, cell: of the map about the target, in metres. newest: weight of the newest picture
-    in a cell that was seen often. jump_distance, jump_angle: metres and radians by which the target
-    moves in the car's frame between two decisions only where another episode has begun.
+    in a cell that was seen often. near: distance from the body, in metres, within which a picture
+    is not taken in. jump_distance, jump_angle: metres and radians by which the target moves in the
+    car's frame between two decisions only where another episode has begun.
     """
 
     enabled: bool = False
     half_extent: float = 16.0
     cell: float = 0.2
     newest: float = 0.2
+    near: float = 1.0
     jump_distance: float = 2.5
     jump_angle: float = 0.6
 
@@ -50,6 +55,16 @@ class MapMemoryConfig:
             raise ValueError(f"the memory needs 0 < cell < half_extent, got {self}")
         if not 0.0 < self.newest <= 1.0:
             raise ValueError(f"newest must be above 0 and at most 1, got {self.newest}")
+        if self.near < 0.0:
+            raise ValueError(f"near must be 0 or more, got {self.near}")
+
+
+class Body(NamedTuple):
+    """Outline of the car about its rear axle: metres ahead, behind, and its width."""
+
+    front: float
+    rear: float
+    width: float
 
 
 class Remembered(NamedTuple):
@@ -62,27 +77,27 @@ class Remembered(NamedTuple):
 class MapMemory(nn.Module):
     """Pictures around the car to what is remembered around the car.
 
-    Pictures are [B, n, n] over +-`extent` metres in the vehicle frame, row 0 farthest forward,
-    column 0 farthest left. The map's rows run along the target's y, its columns along its x.
+    Pictures are [B, n, n] in the vehicle frame, row 0 farthest forward, column 0 farthest left. The
+    map's rows run along the target's y, its columns along its x.
     """
 
-    in_sight: Tensor
+    taken_in: Tensor
     places: Tensor
     around: Tensor
 
     def __init__(
-        self, config: MapMemoryConfig, cameras: Sequence[CameraSpec], size: int, extent: float
+        self, config: MapMemoryConfig, cameras: Sequence[CameraSpec], body: Body, picture: Grid
     ) -> None:
         super().__init__()
-        self.config, self.extent = config, extent
+        self.config, self.extent = config, picture.extent
         self.side = round(2.0 * config.half_extent / config.cell)
-        picture = Grid(size, extent)
-        self.register_buffer("in_sight", cells_in_sight(cameras, picture), persistent=False)
+        taken_in = cells_in_sight(cameras, picture) & ~cells_near(body, picture, config.near)
+        self.register_buffer("taken_in", torch.tensor(taken_in).float(), persistent=False)
         axis = (torch.arange(self.side) + 0.5) * config.cell - config.half_extent
         along, across = torch.meshgrid(axis, axis, indexing="xy")  # [S, S] each
         self.register_buffer("places", torch.stack([along, across]), persistent=False)
         around = torch.tensor(picture.centers(), dtype=torch.float32)  # [n * n, 2]
-        around = around.T.unflatten(1, (size, size)).contiguous()  # [2, n, n]
+        around = around.T.unflatten(1, (picture.size,) * 2).contiguous()  # [2, n, n]
         self.register_buffer("around", around, persistent=False)
 
     @property
@@ -96,13 +111,11 @@ class MapMemory(nn.Module):
         cells = memory[:, :-3].unflatten(1, (2, self.side, self.side))  # [B, 2, S, S]
         average, seen = cells[:, 0], cells[:, 1]
         average, seen = self._take_in(occupied, target, average, seen)
-        known = torch.stack([average, seen.clamp(max=1.0)], dim=1)
         recalled = functional.grid_sample(
-            known, self._in_map(target), align_corners=False
-        )  # [B, 2, n, n]
-        around = torch.lerp(occupied, recalled[:, 0], recalled[:, 1])
+            average[:, None], self._in_map(target), align_corners=False
+        )[:, 0]  # [B, 1, n, n] -> [B, n, n]
         kept = torch.stack([average, seen], dim=1).flatten(1)  # [B, 2 S S]
-        return Remembered(around, torch.cat([kept, target], dim=1))
+        return Remembered(torch.maximum(occupied, recalled), torch.cat([kept, target], dim=1))
 
     def _goes_on(self, target: Tensor, memory: Tensor) -> Tensor:
         """1 where the memory is of this episode, [B, 1]."""
@@ -118,7 +131,7 @@ class MapMemory(nn.Module):
         x, y = self._in_car(target)  # [B, S, S]
         # grid_sample's axes: first the column (y = +extent is -1), then the row (x = +extent).
         places = torch.stack([-y, -x], dim=3) / self.extent
-        picture = torch.stack([occupied, self.in_sight.expand_as(occupied)], dim=1)
+        picture = torch.stack([occupied, self.taken_in.expand_as(occupied)], dim=1)
         shown = functional.grid_sample(picture, places, align_corners=False)  # [B, 2, S, S]
         edge = self.extent - EDGE
         weight = shown[:, 1] * ((x.abs() < edge) & (y.abs() < edge)).to(shown.dtype)
@@ -142,20 +155,26 @@ class MapMemory(nn.Module):
         return torch.stack([along, across], dim=3) / self.config.half_extent
 
 
-def cells_in_sight(cameras: Sequence[CameraSpec], grid: Grid) -> Tensor:
-    """1 where some camera sees the ground and a box's middle height, and so all around, [n, n].
+def cells_in_sight(cameras: Sequence[CameraSpec], grid: Grid) -> NDArray[np.bool_]:
+    """Where some camera sees the ground and a box's middle height, and so all around, [n, n].
 
     What hides behind other things is not known here, and counts as seen.
     """
     cells = grid.centers()
-    sights = []
+    seen = np.ones(len(cells), np.bool_)
     for height in HEIGHTS:
         points = np.column_stack([cells, np.full(len(cells), height)])
-        nowhere = np.zeros(len(cells), np.bool_)
-        sights.append(np.any([nowhere, *(_sees(camera, points) for camera in cameras)], axis=0))
-    seen = torch.tensor(np.all(sights, axis=0), dtype=torch.float32)
-    blind = 1.0 - seen.view(1, 1, grid.size, grid.size)
-    return 1.0 - functional.max_pool2d(blind, 3, 1, 1)[0, 0]
+        seen &= np.any([np.zeros_like(seen), *(_sees(one, points) for one in cameras)], axis=0)
+    picture = seen.reshape(grid.size, grid.size).astype(np.uint8)
+    return np.asarray(cv2.erode(picture, np.ones((3, 3), np.uint8), borderValue=1) > 0)
+
+
+def cells_near(body: Body, grid: Grid, distance: float) -> NDArray[np.bool_]:
+    """Cells [n, n] whose middles lie on the body or within a distance of it."""
+    x, y = grid.centers().T
+    ahead = np.maximum(np.maximum(x - body.front, -body.rear - x), 0.0)
+    aside = np.maximum(np.abs(y) - body.width / 2.0, 0.0)
+    return np.asarray(np.hypot(ahead, aside) <= distance).reshape(grid.size, grid.size)
 
 
 def _sees(camera: CameraSpec, points: NDArray[np.float64]) -> NDArray[np.bool_]:

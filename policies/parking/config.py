@@ -14,7 +14,6 @@ SEES = ("cameras", "label", "nothing")
 HEADS = ("action_chunk", "target_speed", "control_tokens")
 BIRDS_EYES = ("sampling", "lift_splat")
 IMAGE_STRIDES = (8, 4)
-DRIVES_BY = ("features", "map")
 # Frames (0.1 s) ahead: the speed that the target-speed head predicts, and the waypoints (0.1, 1.1,
 # 2.1, 3.1 s, as published).
 SPEED_OFFSET = 3
@@ -58,12 +57,6 @@ class ParkingPolicyConfig:
     (state and target alone: the yardstick that every camera policy must beat).
     image_stride: pixels a side of what one feature of the cameras stands for: 8, or 4, which reads
     what stands where from the grid's cells instead of its tokens.
-    drives_by: what of the cameras drives: "features" in the grid's cells, or the "map" of what
-    stands where, as a privileged policy drives by the label (image_stride=4).
-    map_threshold: probability from which on that map holds an obstacle.
-    memory: of what was seen before, in that map.
-    label_noise: how much the label is disturbed in training, for a policy that sees it: 1 is about
-    as much as eyes err.
     head: which head drives ("action_chunk" and "target_speed" are trained together in any case).
     state_inputs: sensors that the policy reads beside the target pose. Accelerations are left out
     by default: they tell the previous command, and a clone that can copy it never starts.
@@ -73,6 +66,7 @@ class ParkingPolicyConfig:
     grid: cells a side, and the metres that they cover in each direction; for policies that see,
     those of the recorded label, which they learn from.
     guard: what looks whether the way is free before the car moves; for policies that see.
+    memory: of what was seen before; for the guard of policies that see cameras.
     body_front, body_rear, body_width: the parked car's outline about its rear axle in metres.
     """
 
@@ -80,9 +74,6 @@ class ParkingPolicyConfig:
     head: str = "action_chunk"
     birds_eye: str = "sampling"
     image_stride: int = 8
-    drives_by: str = "features"
-    map_threshold: float = 0.5
-    label_noise: float = 0.0
     chunk: int = 4
     steps_per_decision: int = 1
     width: int = 64
@@ -100,8 +91,8 @@ class ParkingPolicyConfig:
     grid: Grid = field(default_factory=lambda: Grid(size=16))
     attention: ControlAidedAttentionConfig = field(default_factory=ControlAidedAttentionConfig)
     speed_controller: SpeedController = field(default_factory=SpeedController)
-    memory: MapMemoryConfig = field(default_factory=MapMemoryConfig)
     guard: CourseGuardConfig = field(default_factory=CourseGuardConfig)
+    memory: MapMemoryConfig = field(default_factory=MapMemoryConfig)
     loss: ParkingLossWeights = field(default_factory=ParkingLossWeights)
 
     def __post_init__(self) -> None:
@@ -110,21 +101,17 @@ class ParkingPolicyConfig:
             ("head", self.head, HEADS),
             ("birds_eye", self.birds_eye, BIRDS_EYES),
             ("image_stride", self.image_stride, IMAGE_STRIDES),
-            ("drives_by", self.drives_by, DRIVES_BY),
         ):
             if value not in allowed:
                 named = ", ".join(map(str, allowed))
                 raise ValueError(f"unknown {name} {value!r}; expected one of {named}")
+        if self.memory.enabled and not (self.guard.enabled and self.sees == "cameras"):
+            raise ValueError(
+                "memory.enabled=true needs guard.enabled=true and a policy that sees cameras: the "
+                "guard looks at what is remembered"
+            )
         if self.image_stride == 4 and self.birds_eye != "sampling":
             raise ValueError(f"image_stride=4 needs birds_eye=sampling, got {self.birds_eye!r}")
-        if self.drives_by == "map" and self.image_stride != 4:
-            raise ValueError(f"drives_by=map needs image_stride=4, got {self.image_stride}")
-        if self.memory.enabled and self.drives_by != "map":
-            raise ValueError("memory.enabled=true needs drives_by=map")
-        if not 0.0 < self.map_threshold < 1.0:
-            raise ValueError(f"map_threshold must be between 0 and 1, got {self.map_threshold}")
-        if self.label_noise < 0.0:
-            raise ValueError(f"label_noise must be 0 or more, got {self.label_noise}")
         if self.image_stride == 4 and self.grid.size > SEMANTIC_SIZE:
             raise ValueError(
                 f"image_stride=4 takes grids up to {SEMANTIC_SIZE}, got {self.grid.size}"

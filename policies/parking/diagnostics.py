@@ -11,7 +11,6 @@ from torch import Tensor
 from helmsight.envs.spec import EmbodimentSpec
 from helmsight.policies.modules.birds_eye import grid_in_camera
 from helmsight.policies.parking.config import ParkingPolicyConfig
-from helmsight.policies.parking.semantics import BACKGROUND, OBSTACLE
 from helmsight.policies.parking.view import Seen
 
 Shown = dict[str, NDArray[Any]]
@@ -32,9 +31,9 @@ def decision_of(waypoints: Tensor, attention: Tensor | None, seen: Seen | None) 
     """The first of a batch's decisions; what is not shown is not kept."""
     if seen is None:
         return Decision(waypoints[0])
-    looks = (seen.depth_logits, seen.semantics, seen.occupied)
-    depth, semantics, occupied = (None if look is None else look[:1] for look in looks)
-    first = Seen(seen.tokens[:1], seen.grid[:1], depth, semantics, occupied)
+    looks = (seen.depth_logits, seen.semantics)
+    depth, semantics = (None if look is None else look[:1] for look in looks)
+    first = Seen(seen.tokens[:1], seen.grid[:1], depth, semantics)
     return Decision(waypoints[0], None if attention is None else attention[0], first)
 
 
@@ -45,16 +44,9 @@ def shown_waypoints(decision: Decision) -> Shown:
     return {"waypoints": poses.numpy()}
 
 
-def shown_map(logits: Tensor, occupied: Tensor | None = None) -> Shown:
-    """The likeliest class [64, 64] of class logits [1, 3, 64, 64].
-
-    occupied: probability of an obstacle [1, 64, 64], where it is not of the logits alone.
-    """
-    classes = logits[0].argmax(dim=0)
-    if occupied is not None:
-        free = torch.where(classes == OBSTACLE, BACKGROUND, classes)
-        classes = torch.where(occupied[0] >= 0.5, OBSTACLE, free)
-    return {"birds_eye": classes.byte().cpu().numpy()}
+def shown_map(logits: Tensor) -> Shown:
+    """The likeliest class [64, 64] of class logits [1, 3, 64, 64]."""
+    return {"birds_eye": logits[0].argmax(dim=0).byte().cpu().numpy()}
 
 
 def shown_attention(

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.base import MEMORY_KEY, OTHER_LOOK, Policy, Statistics, register
+from helmsight.policies.base import OTHER_LOOK, Policy, Statistics, register
 from helmsight.policies.explainable import Explainable
 from helmsight.policies.modules.action_heads import (
     ControlTokenHead,
@@ -20,6 +20,7 @@ from helmsight.policies.modules.action_heads import (
     GridSummary,
     ParallelDecoder,
 )
+from helmsight.policies.modules.birds_eye import Grid
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
     ControlAidedAttentionConfig,
@@ -27,6 +28,7 @@ from helmsight.policies.modules.control_aided import (
     build_attention,
 )
 from helmsight.policies.modules.course_guard import CourseGuard, Situation
+from helmsight.policies.modules.map_memory import Body, MapMemory
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
@@ -53,7 +55,7 @@ from helmsight.policies.parking.losses import (
 )
 from helmsight.policies.parking.semantics import OBSTACLE, class_probabilities
 from helmsight.policies.parking.teaching import take_weights
-from helmsight.policies.parking.view import LabelView, MapView, Seen, SurroundView, make_view
+from helmsight.policies.parking.view import FineSurroundView, LabelView, Seen, SurroundView
 
 # The predicted waypoint that says how far the car means to go within the guard's horizon (1.1 s).
 TRAVEL_WAYPOINT = 1
@@ -77,8 +79,6 @@ class ParkingPolicy(Policy):
 
     config_class = ParkingPolicyConfig
     options_of_weights = ("attention_heads", "state_inputs", "steering_fades_at", "depth", "grid")
-    # One that drives by features has no use for the label's embedding, which a teacher brings.
-    begins_anew = ("view.embed.",)
     config: ParkingPolicyConfig
 
     def __init__(
@@ -111,7 +111,12 @@ class ParkingPolicy(Policy):
         )
         # Two tokens: the ego car and the target, each with its own reading of the state.
         self.state_tokens = nn.Linear(width, 2 * width)
-        self.view = make_view(config, embodiment)
+        self.view: SurroundView | FineSurroundView | LabelView | None = None
+        if config.sees == "cameras":
+            fine = config.image_stride == 4
+            self.view = (FineSurroundView if fine else SurroundView)(config, embodiment)
+        elif config.sees == "label":
+            self.view = LabelView(config)
         signal = config.attention if self.view else ControlAidedAttentionConfig("none")
         tokens = (config.grid.size // 2) ** 2
         self.attention = build_attention(signal, width, tokens)
@@ -137,6 +142,11 @@ class ParkingPolicy(Policy):
         if config.guard.enabled and self.view is not None:
             body = (config.body_front, config.body_rear, config.body_width)
             self.guard = CourseGuard(config.guard, *body, config.grid.extent)
+        self.memory: MapMemory | None = None
+        if config.memory.enabled:
+            outline = Body(config.body_front, config.body_rear, config.body_width)
+            picture = Grid(SEMANTIC_SIZE, config.grid.extent)
+            self.memory = MapMemory(config.memory, embodiment.cameras, outline, picture)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: Decision | None = None
 
@@ -204,13 +214,8 @@ class ParkingPolicy(Policy):
         )
         return torch.cat([sensors * faded, target], dim=1)
 
-    def _tokens(
-        self, batch: dict[str, Tensor], label: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Seen | None]:
-        """Tokens [B, N, D] before attention, state context [B, D], and what the cameras gave.
-
-        label: see `MapView.forward`; other views do without.
-        """
+    def _tokens(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Seen | None]:
+        """Tokens [B, N, D] before attention, state context [B, D], and what the cameras gave."""
         state = batch["observation.state"]
         context = self.state_encoder(self._state(state))
         state_tokens = self.state_tokens(context).unflatten(1, (2, -1))  # [B, 2 D] -> [B, 2, D]
@@ -220,11 +225,7 @@ class ParkingPolicy(Policy):
             sight = batch["observation.birds_eye"]
         else:
             sight = torch.stack([batch[key] for key in self.embodiment.image_keys], dim=1)
-        target = state[:, self._target]
-        if isinstance(self.view, MapView):
-            seen = self.view(sight, target, state_tokens, batch.get(MEMORY_KEY), label)
-        else:
-            seen = self.view(sight, target, state_tokens)
+        seen = self.view(sight, state[:, self._target], state_tokens)
         return seen.tokens, context, seen
 
     def _with_summary(self, tokens: Tensor, context: Tensor) -> Tensor:
@@ -250,7 +251,7 @@ class ParkingPolicy(Policy):
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         labels = self.labels(batch)
-        tokens, context, seen = self._tokens(batch, batch.get("observation.birds_eye"))
+        tokens, context, seen = self._tokens(batch)
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
         weights = self.config.loss
@@ -272,7 +273,7 @@ class ParkingPolicy(Policy):
                 self._semantics(seen), batch["observation.birds_eye"], weights.small_things
             )
             parts["depth"] = depth_loss(seen.depth_logits, depth, self.config.depth)
-        if seen is not None and self._teacher and self.config.drives_by == "features":
+        if seen is not None and self._teacher:
             parts["teacher"] = grid_loss(seen.grid, self._shown(batch))
         if self.wants_other_look and self.training:
             parts["consistency"] = self._consistency_loss(batch, gated, decoded)
@@ -342,7 +343,7 @@ class ParkingPolicy(Policy):
     def _consistency_loss(self, batch: dict[str, Tensor], gated: Gated, decoded: Decoded) -> Tensor:
         """Distance of attention and actions from those for the same state in its other look."""
         looks = {key: batch[f"{OTHER_LOOK}{key}"] for key in self.embodiment.image_keys}
-        tokens, context, _ = self._tokens(batch | looks, batch["observation.birds_eye"])
+        tokens, context, _ = self._tokens(batch | looks)
         gated_other: Gated = self.attention(tokens)
         decoded_other = self._decode(gated_other.tokens, context)
         return consistency_loss(
@@ -351,23 +352,17 @@ class ParkingPolicy(Policy):
 
     # Control
 
-    def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
-        return self._decided(observation)[0]
-
     @property
     def memory_size(self) -> int:
-        if not isinstance(self.view, MapView) or not self.config.memory.enabled:
-            return 0
-        return self.view.memory.size
+        return 0 if self.memory is None else self.memory.size
 
-    def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
-        chunk, seen = self._decided({**observation, MEMORY_KEY: memory})
-        assert seen is not None and seen.memory is not None
-        return chunk, seen.memory
+    def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
+        """Of a policy that remembers, the chunk for an observation with nothing before it."""
+        memory = observation["observation.state"].new_zeros(1, self.memory_size)
+        return self.decide(observation, memory.expand(len(observation["observation.state"]), -1))[0]
 
     @torch.no_grad()
-    def _decided(self, observation: dict[str, Tensor]) -> tuple[Tensor, Seen | None]:
-        """Actions [B, K, A], and what was seen."""
+    def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
         tokens, context, seen = self._tokens(observation)
         gated: Gated = self.attention(tokens)
         decoded = self._decode(gated.tokens, context)
@@ -375,8 +370,12 @@ class ParkingPolicy(Policy):
         self._last = decision_of(decoded.waypoints, attention, seen)
         chunk = self._chunk(observation["observation.state"], gated, context, decoded)
         if self.guard is None or seen is None:
-            return chunk, seen
-        return self._guarded(self.guard, chunk, observation, seen, decoded), seen
+            return chunk, memory
+        state = observation["observation.state"]
+        occupied = self._occupied(observation, seen)
+        if self.memory is not None:
+            occupied, memory = self.memory(occupied, state[:, self._target], memory)
+        return self._guarded(self.guard, chunk, state, occupied, decoded), memory
 
     def _chunk(self, state: Tensor, gated: Gated, context: Tensor, decoded: Decoded) -> Tensor:
         """Actions [B, K, A] of the head that drives."""
@@ -393,22 +392,17 @@ class ParkingPolicy(Policy):
             return action.unsqueeze(1)  # [B, A] -> [B, 1, A]
         return self.action_range.inverse(decoded.chunk)
 
+    def _occupied(self, observation: dict[str, Tensor], seen: Seen) -> Tensor:
+        """How probably an obstacle stands in each cell around the car, [B, S, S]."""
+        if self.sees_cameras:
+            return class_probabilities(self._semantics(seen))[:, OBSTACLE]
+        label = observation["observation.birds_eye"]
+        return (label == OBSTACLE).to(observation["observation.state"].dtype)
+
     def _guarded(
-        self,
-        guard: CourseGuard,
-        chunk: Tensor,
-        observation: dict[str, Tensor],
-        seen: Seen,
-        decoded: Decoded,
+        self, guard: CourseGuard, chunk: Tensor, state: Tensor, occupied: Tensor, decoded: Decoded
     ) -> Tensor:
         """The chunk [B, K, A] where its way is free; elsewhere what the guard does, K times."""
-        state = observation["observation.state"]
-        if seen.occupied is not None:
-            occupied = seen.occupied
-        elif self.sees_cameras:
-            occupied = class_probabilities(self._semantics(seen))[:, OBSTACLE]
-        else:
-            occupied = (observation["observation.birds_eye"] == OBSTACLE).to(chunk.dtype)
         situation = Situation(
             occupied=occupied,
             speed=state[:, self._speed],
@@ -434,5 +428,5 @@ class ParkingPolicy(Policy):
             return {}
         shown = shown_waypoints(decision)
         if decision.seen is not None and self.sees_cameras:
-            shown |= shown_map(self._semantics(decision.seen), decision.seen.occupied)
+            shown |= shown_map(self._semantics(decision.seen))
         return shown | shown_attention(decision, self.config, self.embodiment)

@@ -28,9 +28,8 @@ def take_weights(pupil: ParkingPolicy, teacher: ParkingPolicy) -> None:
     not_taken = ["semantic_head.", "view."]
     if teacher.config.attention != pupil.config.attention:
         not_taken.append("attention.")
-    driven_by = ("view.birds_eye.", "view.embed.")  # a policy that drives by features has no embed
     for name, value in own.items():
-        behind_the_eyes = name.startswith(driven_by)
+        behind_the_eyes = name.startswith("view.birds_eye.")
         if name.startswith(tuple(not_taken)) and not behind_the_eyes:
             continue
         if name not in weights or weights[name].shape != value.shape:

@@ -23,45 +23,26 @@ from helmsight.policies.modules.image_encoder import (
     PyramidEncoder,
     ResidualBlock,
 )
-from helmsight.policies.modules.map_memory import MapMemory
 from helmsight.policies.modules.transformer import EncoderBlock, fixed_positions
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
     SEMANTIC_SIZE,
     ParkingPolicyConfig,
 )
-from helmsight.policies.parking.label_noise import as_eyes_see
-from helmsight.policies.parking.semantics import (
-    BACKGROUND,
-    OBSTACLE,
-    TARGET_SLOT,
-    class_probabilities,
-    label_shares,
-)
+from helmsight.policies.parking.semantics import label_shares
 
 
 class Seen(NamedTuple):
     """Fused tokens [B, N, D] and the grid [B, D, G/2, G/2] before fusion.
 
     Of cameras also the depth logits [B, C, D, h, w], and class logits [B, 3, 64, 64] of the bird's
-    eye where the view has them rather than the grid. Of a view that remembers, the probability of
-    an obstacle [B, 64, 64] with what was seen before, and the memory [B, M] for the next decision.
+    eye where the view has them rather than the grid.
     """
 
     tokens: Tensor
     grid: Tensor
     depth_logits: Tensor | None = None
     semantics: Tensor | None = None
-    occupied: Tensor | None = None
-    memory: Tensor | None = None
-
-
-class Looked(NamedTuple):
-    """Cells [B, G_c, G, G], depth logits [B, C, D, h, w], class logits [B, 3, 64, 64]."""
-
-    cells: Tensor
-    depth_logits: Tensor
-    semantics: Tensor
 
 
 def lifted_channels(config: ParkingPolicyConfig) -> int:
@@ -125,8 +106,8 @@ class FineSurroundView(nn.Module):
         for part in (self.merge, self.semantic_head):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def look(self, images: Tensor, target: Tensor) -> Looked:
-        """images [B, C, H, W, 3] uint8, target [B, 3]."""
+    def forward(self, images: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
+        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D]."""
         batch, cameras = images.shape[:2]
         features = self.encoder(images.flatten(0, 1))  # [B * C, F, H/4, W/4]
         depth_logits = self.depth_head(features).unflatten(0, (batch, cameras))
@@ -135,62 +116,8 @@ class FineSurroundView(nn.Module):
         cells = self.merge(places)  # [B, G_c, G, G]
         marked = torch.cat([cells, self.birds_eye.target_channels(target)], dim=1)
         semantics = functional.pixel_shuffle(self.semantic_head(marked), self.fold)
-        return Looked(cells, depth_logits, semantics)
-
-    def forward(self, images: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
-        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D]."""
-        looked = self.look(images, target)
-        tokens, grid = self.birds_eye(torch.relu(looked.cells), target, state_tokens)
-        return Seen(tokens, grid, looked.depth_logits, looked.semantics)
-
-
-class MapView(FineSurroundView):
-    """Cameras to a map of what stands where, and that map, not features, to fused tokens.
-
-    What drives behind it is what a privileged policy learnt from the label, and a map can be
-    remembered: what no camera sees now is as it was when one did. What was seen is as yes or no as
-    the label is. What drives is trained on the map of one moment, which has the label where no
-    camera sees, as a memory would.
-    """
-
-    def __init__(self, config: ParkingPolicyConfig, embodiment: EmbodimentSpec) -> None:
-        super().__init__(config, embodiment)
-        self.embed = label_embedding(config)
-        self.memory = MapMemory(
-            config.memory, embodiment.cameras, SEMANTIC_SIZE, config.grid.extent
-        )
-        self.threshold = config.map_threshold
-
-    def forward(
-        self,
-        images: Tensor,
-        target: Tensor,
-        state_tokens: Tensor,
-        memory: Tensor | None = None,
-        label: Tensor | None = None,
-    ) -> Seen:
-        """images [B, C, H, W, 3] uint8, target [B, 3], state tokens [B, T, D], memory [B, M].
-
-        label: class ids [B, S, S] for what no camera sees; in training, where nothing is recalled.
-        """
-        looked = self.look(images, target)
-        chances = class_probabilities(looked.semantics.detach())  # [B, 3, 64, 64]
-        occupied = chances[:, OBSTACLE]
-        if memory is not None:
-            occupied, memory = self.memory(occupied, target, memory)
-        seen_map = self._decided(chances, occupied)
-        if label is not None:
-            seen_map = torch.where(self.memory.in_sight > 0.5, seen_map, label_shares(label))
-        folded = functional.pixel_unshuffle(seen_map, self.fold)  # [B, 3 * fold^2, G, G]
-        tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
-        return Seen(tokens, grid, looked.depth_logits, looked.semantics, occupied, memory)
-
-    def _decided(self, chances: Tensor, occupied: Tensor) -> Tensor:
-        """One class a cell, as shares [B, 3, 64, 64]."""
-        obstacle = (occupied >= self.threshold).to(chances.dtype)
-        slot = (chances[:, TARGET_SLOT] > chances[:, BACKGROUND]).to(chances.dtype)
-        slot = slot * (1.0 - obstacle)
-        return torch.stack([1.0 - obstacle - slot, obstacle, slot], dim=1)
+        tokens, grid = self.birds_eye(torch.relu(cells), target, state_tokens)
+        return Seen(tokens, grid, depth_logits, semantics)
 
 
 class LabelView(nn.Module):
@@ -203,40 +130,17 @@ class LabelView(nn.Module):
     def __init__(self, config: ParkingPolicyConfig) -> None:
         super().__init__()
         self.fold = max(SEMANTIC_SIZE // config.grid.size, 1)
-        self.embed = label_embedding(config)
-        self.birds_eye = BirdsEyeEncoder(config, self.embed.out_channels)
+        channels = 2 * (lifted_channels(config) + 1)  # as many as sampling at two heights gives
+        self.embed = nn.Conv2d(SEMANTIC_CLASSES * self.fold**2, channels, 1)
+        self.birds_eye = BirdsEyeEncoder(config, channels)
         self.size = config.grid.size
-        self.noise = config.label_noise
 
     def forward(self, label: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
         """label [B, S, S] of class ids, target [B, 3], state tokens [B, T, D]."""
         shares = label_shares(label, self.size * self.fold)  # [B, 3, 64, 64]
-        if self.training and self.noise > 0.0:
-            shares = as_eyes_see(shares, self.noise)
         folded = functional.pixel_unshuffle(shares, self.fold)  # [B, 3 * fold^2, G, G]
         tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
         return Seen(tokens, grid)
-
-
-def label_embedding(config: ParkingPolicyConfig) -> nn.Conv2d:
-    """The classes in a grid cell, 3 for each cell of the label in it, to the grid's channels."""
-    fold = max(SEMANTIC_SIZE // config.grid.size, 1)
-    channels = 2 * (lifted_channels(config) + 1)  # as many as sampling at two heights gives
-    return nn.Conv2d(SEMANTIC_CLASSES * fold**2, channels, 1)
-
-
-def make_view(
-    config: ParkingPolicyConfig, embodiment: EmbodimentSpec
-) -> SurroundView | FineSurroundView | MapView | LabelView | None:
-    """What the policy sees by; None for one that sees nothing."""
-    if config.sees == "nothing":
-        return None
-    if config.sees == "label":
-        return LabelView(config)
-    if config.drives_by == "map":
-        return MapView(config, embodiment)
-    fine = config.image_stride == 4
-    return (FineSurroundView if fine else SurroundView)(config, embodiment)
 
 
 class BirdsEyeEncoder(nn.Module):

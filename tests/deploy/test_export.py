@@ -35,14 +35,13 @@ def tiny(**config):
 
 REMEMBERING = {
     "image_stride": 4,
-    "drives_by": "map",
+    "guard": CourseGuardConfig(enabled=True, threshold=0.3),
     "memory": MapMemoryConfig(enabled=True, half_extent=8.0, cell=0.5),
 }
 VARIANTS = {
     "cameras": {},
     "lift_splat": {"birds_eye": "lift_splat"},
     "fine": {"image_stride": 4},
-    "map": {"image_stride": 4, "drives_by": "map"},
     "guarded": {"guard": CourseGuardConfig(enabled=True, threshold=0.3)},
     "nothing": {"sees": "nothing"},
     "target_speed": {"sees": "nothing", "head": "target_speed"},

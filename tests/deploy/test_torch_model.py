@@ -5,6 +5,7 @@ import pytest
 
 from helmsight.deploy.model import MEMORY_KEY, ModelError, Recollection
 from helmsight.deploy.torch_model import TorchModel
+from helmsight.policies.modules.course_guard import CourseGuardConfig
 from helmsight.policies.modules.map_memory import MapMemoryConfig
 from tests.policies import parking_batches
 from tests.policies.manipulation_batches import (
@@ -33,7 +34,7 @@ def test_an_instruction_that_the_policy_cannot_follow_is_refused_with_its_reason
 
 def test_several_cars_are_decided_together_each_by_its_own_memory():
     policy = parking_batches.tiny_policy(
-        image_stride=4, drives_by="map", memory=MapMemoryConfig(enabled=True)
+        guard=CourseGuardConfig(enabled=True), memory=MapMemoryConfig(enabled=True)
     )
     model = TorchModel(policy)
     seen = [dict(parking_batches.random_observation(policy.embodiment)) for _ in range(2)]
@@ -55,7 +56,7 @@ def test_several_cars_are_decided_together_each_by_its_own_memory():
 
 def test_a_model_that_remembers_does_without_where_nobody_keeps_it():
     policy = parking_batches.tiny_policy(
-        image_stride=4, drives_by="map", memory=MapMemoryConfig(enabled=True)
+        guard=CourseGuardConfig(enabled=True), memory=MapMemoryConfig(enabled=True)
     )
     seen = dict(parking_batches.random_observation(policy.embodiment))
     assert TorchModel(policy).decide([seen]).shape == (1, 4, 3)

@@ -12,15 +12,26 @@ from torch import Tensor
 
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.modules.birds_eye import Grid
-from helmsight.policies.modules.map_memory import MapMemory, MapMemoryConfig, cells_in_sight
+from helmsight.policies.modules.map_memory import (
+    Body,
+    MapMemory,
+    MapMemoryConfig,
+    cells_in_sight,
+    cells_near,
+)
 
 SIZE, EXTENT = 64, 10.0
 CAMERAS = parking_embodiment("surround4", 32).cameras
+BODY, PICTURE = Body(3.75, 0.95, 1.95), Grid(SIZE, EXTENT)
 BOX_HALF = 0.8
 
 
 def memory_of(**config: float) -> MapMemory:
-    return MapMemory(MapMemoryConfig(enabled=True, **config), CAMERAS, SIZE, EXTENT)
+    return MapMemory(MapMemoryConfig(enabled=True, **config), CAMERAS, BODY, PICTURE)
+
+
+def blind_memory() -> MapMemory:
+    return MapMemory(MapMemoryConfig(enabled=True), [], BODY, PICTURE)
 
 
 def target_seen_from(car: tuple[float, float, float]) -> Tensor:
@@ -56,10 +67,36 @@ def test_a_memory_that_knows_nothing_gives_the_picture_back() -> None:
 
 
 def test_four_cameras_leave_blind_sectors_at_the_corners_of_the_car() -> None:
-    sight = cells_in_sight(CAMERAS, Grid(SIZE, EXTENT))
-    assert sight[cell_at(8.0, 0.0)] == 1.0 and sight[cell_at(0.0, 8.0)] == 1.0
-    assert sight[cell_at(0.5, 0.0)] == 0.0  # under the car
+    sight = cells_in_sight(CAMERAS, PICTURE)
+    assert sight[cell_at(8.0, 0.0)] and sight[cell_at(0.0, 8.0)]
+    assert not sight[cell_at(0.5, 0.0)]  # under the car
     assert 0.03 < 1.0 - sight.mean() < 0.4
+
+
+def test_what_is_near_is_counted_from_the_body() -> None:
+    near = cells_near(BODY, PICTURE, 1.0)
+    for place, expected in (
+        ((0.0, 0.0), True),
+        ((4.6, 0.0), True),
+        ((5.0, 0.0), False),
+        ((-1.7, 0.0), True),
+        ((-2.3, 0.0), False),
+        ((1.0, 1.8), True),
+        ((1.0, -2.3), False),
+    ):
+        assert bool(near[cell_at(*place)]) == expected, place
+
+
+def test_an_empty_picture_right_beside_the_car_says_nothing() -> None:
+    """Eyes see a box worst where it stands at the bumper: what they said before is kept."""
+    memory = memory_of(near=1.0)
+    then, now = (0.0, 0.0, 0.0), (2.0, 0.0, 0.0)
+    box = (6.0, 0.0)  # first 2.25 m ahead of the bumper, then 0.25 m
+    kept = torch.zeros(1, memory.size)
+    kept = memory(picture_of_box(then, box), target_seen_from(then), kept).memory
+    for _ in range(10):
+        shown, kept = memory(torch.zeros(1, SIZE, SIZE), target_seen_from(now), kept)
+    assert shown[0][cell_at(4.0, 0.0)] > 0.8
 
 
 @settings(max_examples=15, deadline=None)
@@ -76,7 +113,7 @@ def test_what_leaves_the_sight_stays_where_it_stands(
     box = (x + 7.0 * math.cos(yaw), y + 7.0 * math.sin(yaw))  # ahead of the car
     car, then = (x, y, yaw), (x + dx, y + 0.5, yaw + 0.3)
     first = memory(picture_of_box(car, box), target_seen_from(car), torch.zeros(1, memory.size))
-    blind = MapMemory(MapMemoryConfig(enabled=True), [], SIZE, EXTENT)  # sees nothing any more
+    blind = blind_memory()  # sees nothing any more
     nothing = torch.zeros(1, SIZE, SIZE)
     later = blind(nothing, target_seen_from(then), first.memory).occupied
     expected = picture_of_box(then, box)
@@ -106,7 +143,7 @@ def test_a_target_that_jumps_begins_anew() -> None:
         torch.tensor([[0.0, 0.0, 0.0]]),
         torch.zeros(1, memory.size),
     )
-    blind = MapMemory(MapMemoryConfig(enabled=True), [], SIZE, EXTENT)
+    blind = blind_memory()
     nothing = torch.zeros(1, SIZE, SIZE)
     for pose, kept in (((0.5, 0.0, 0.0), True), ((4.0, 0.0, 0.0), False), ((0, 0, 1.0), False)):
         later = blind(nothing, torch.tensor([pose], dtype=torch.float32), first.memory)
@@ -114,7 +151,7 @@ def test_a_target_that_jumps_begins_anew() -> None:
 
 
 def test_a_heading_that_passes_half_a_turn_is_no_jump() -> None:
-    blind = MapMemory(MapMemoryConfig(enabled=True), [], SIZE, EXTENT)
+    blind = blind_memory()
     memory = memory_of()
     picture = picture_of_box((0.0, 0.0, 0.0), (6.0, 1.0))
     kept = memory(picture, torch.tensor([[0.0, 0.0, 3.1]]), torch.zeros(1, memory.size)).memory
@@ -141,6 +178,7 @@ def test_each_of_a_batch_remembers_for_itself() -> None:
     [
         ({"cell": 0.0}, "needs 0 < cell < half_extent"),
         ({"newest": 0.0}, "newest must be above 0 and at most 1, got 0"),
+        ({"near": -1.0}, "near must be 0 or more, got -1"),
         ({"newest": 1.5}, "newest must be above 0 and at most 1, got 1.5"),
     ],
 )
