@@ -3,7 +3,7 @@
 A policy's action is kept where it is, and otherwise changed as little as helps: another steering
 angle, the brake, or a way back until there is room. Rules that overrule a learnt policy in unsafe
 states are known as shielding (Alshiekh et al. 2018); this one knows only what the policy itself
-sees, and is as good as that. It keeps no state, works on batches, and is exported with the policy.
+sees or remembers, and is as good as that. It works on batches, and is exported with the policy.
 """
 
 from __future__ import annotations
