@@ -16,12 +16,17 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+# What is alone: less than this share of the places within so many metres of it is occupied.
+ALONE, AROUND = 0.2, 1.0
+
 
 @dataclass(frozen=True)
 class CourseGuardConfig:
     """What the guard looks at and what it does. Metres, seconds, radians.
 
-    threshold: probability from which on a place counts as occupied. margin: about the body.
+    threshold: probability from which on a place counts as occupied. margin: about the body. widen:
+    by how much things that stand alone, such as boxes, are widened: eyes show less of them than of
+    cars, and where nothing stands beside them there is room to spare.
     horizon: time ahead in which the policy's own way is looked at. room: way ahead that must be
     free before a car that backs off goes on. back_off: length of the way back that is looked at.
     gentle: acceleration, as an action, where the guard changes the steering, and of the way back.
@@ -33,6 +38,7 @@ class CourseGuardConfig:
     enabled: bool = False
     threshold: float = 0.5
     margin: float = 0.05
+    widen: float = 0.0
     horizon: float = 1.1
     room: float = 1.5
     back_off: float = 0.8
@@ -45,6 +51,10 @@ class CourseGuardConfig:
     steers: int = 17
     escapes: int = 9
     samples: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.widen <= AROUND:
+            raise ValueError(f"widen must be 0 to {AROUND:g} m, got {self.widen}")
 
 
 class Situation(NamedTuple):
@@ -96,6 +106,8 @@ class CourseGuard(nn.Module):
 
     def forward(self, action: Tensor, situation: Situation) -> Tensor:
         config = self.config
+        if config.widen > 0.0:
+            situation = situation._replace(occupied=self._widened(situation.occupied))
         action = self._setting_off(action, situation)
         acceleration, steer, reverse = action.unbind(dim=1)
         forwards = 1.0 - 2.0 * (reverse >= 0.5).to(action.dtype)  # [B], 1 or -1
@@ -121,6 +133,15 @@ class CourseGuard(nn.Module):
         instead = torch.where(rolls[:, None], brakes, escapes)
         instead = torch.where((some & ~backs)[:, None], turns, instead)
         return torch.where(keeps[:, None], action, instead)
+
+    def _widened(self, occupied: Tensor) -> Tensor:
+        """Probabilities [B, S, S] with those of things that stand alone spread over `widen`."""
+        cell = 2.0 * self.extent / occupied.shape[1]
+        beside, around = (round(length / cell) for length in (self.config.widen, AROUND))
+        share = functional.avg_pool2d(occupied[:, None], 2 * around + 1, 1, around)
+        alone = occupied[:, None] * (share < ALONE).to(occupied.dtype)
+        spread = functional.max_pool2d(alone, 2 * beside + 1, 1, beside)
+        return torch.maximum(occupied, spread[:, 0])
 
     def _setting_off(self, action: Tensor, situation: Situation) -> Tensor:
         config = self.config

@@ -136,3 +136,34 @@ def test_situations_of_a_batch_do_not_mix() -> None:
     together = GUARD(wanted, Situation(*(torch.cat(part) for part in zip(*seen, strict=True))))
     alone = [GUARD(wanted[index : index + 1], one)[0] for index, one in enumerate(seen)]
     torch.testing.assert_close(together, torch.stack(alone))
+
+
+WIDENING = CourseGuard(CourseGuardConfig(enabled=True, widen=0.3), 3.75, 0.95, 1.95, 10.0)
+
+
+def test_a_box_is_given_a_wide_berth_and_a_row_of_cars_is_not() -> None:
+    """Both stand 0.2 m beside its way: outside of its margin, within what boxes are widened by."""
+    box = world((6.0, 6.6, 1.2, 1.8))
+    cars = world((3.0, 9.0, 1.2, 6.0))
+    action = torch.tensor([[0.2, 0.0, FORWARD]])
+    for occupied, changed in ((box, True), (cars, False)):
+        seen = situation(occupied, travel=3.0)
+        assert torch.equal(GUARD(action, seen), action)
+        assert bool((WIDENING(action, seen) != action).any()) == changed
+
+
+def test_widening_takes_nothing_away_and_is_the_same_length_on_any_grid() -> None:
+    coarse = torch.zeros(1, 64, 64)
+    coarse[0, 20:22, 40:42] = 0.8  # 0.6 m
+    fine = world((3.0, 3.6, -3.0, -2.4))
+    for occupied, cell in ((coarse, 20.0 / 64), (fine, 0.1)):
+        widened = WIDENING._widened(occupied)
+        assert (widened >= occupied).all()
+        side = float((widened > 0.5).sum()) ** 0.5 * cell
+        assert side == pytest.approx(1.2, abs=0.11)
+
+
+def test_widening_is_off_unless_it_is_asked_for() -> None:
+    assert CourseGuardConfig().widen == 0.0
+    with pytest.raises(ValueError, match=r"widen must be 0 to 1 m, got -0.1"):
+        CourseGuardConfig(widen=-0.1)
