@@ -136,7 +136,7 @@ class CourseGuard(nn.Module):
 
     def _widened(self, occupied: Tensor) -> Tensor:
         """Probabilities [B, S, S] with those of things that stand alone spread over `widen`."""
-        cell = 2.0 * self.extent / occupied.shape[1]
+        cell = 2.0 * self.extent / int(occupied.shape[1])  # a tensor, while it is exported
         beside, around = (round(length / cell) for length in (self.config.widen, AROUND))
         share = functional.avg_pool2d(occupied[:, None], 2 * around + 1, 1, around)
         alone = occupied[:, None] * (share < ALONE).to(occupied.dtype)

@@ -35,14 +35,14 @@ def tiny(**config):
 
 REMEMBERING = {
     "image_stride": 4,
-    "guard": CourseGuardConfig(enabled=True, threshold=0.3),
+    "guard": CourseGuardConfig(enabled=True, threshold=0.3, widen=0.3),
     "memory": MapMemoryConfig(enabled=True, half_extent=8.0, cell=0.5),
 }
 VARIANTS = {
     "cameras": {},
     "lift_splat": {"birds_eye": "lift_splat"},
     "fine": {"image_stride": 4},
-    "guarded": {"guard": CourseGuardConfig(enabled=True, threshold=0.3)},
+    "guarded": {"guard": CourseGuardConfig(enabled=True, threshold=0.3, widen=0.3)},
     "nothing": {"sees": "nothing"},
     "target_speed": {"sees": "nothing", "head": "target_speed"},
     "control_tokens": {"sees": "nothing", "head": "control_tokens"},
