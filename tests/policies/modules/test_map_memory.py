@@ -117,8 +117,9 @@ def test_what_leaves_the_sight_stays_where_it_stands(
     nothing = torch.zeros(1, SIZE, SIZE)
     later = blind(nothing, target_seen_from(then), first.memory).occupied
     expected = picture_of_box(then, box)
-    inside = expected > 0.5
-    assert later[inside].mean() > 0.8
+    # Two changes of grid blur an edge by a cell on either side.
+    inside = -torch.nn.functional.max_pool2d(-expected, 3, 1, 1) > 0.5
+    assert inside.any() and later[inside].min() > 0.8
     far_off = torch.nn.functional.max_pool2d(expected, 5, 1, 2) < 0.5
     assert later[far_off].max() < 0.5
 
