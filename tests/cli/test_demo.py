@@ -52,6 +52,12 @@ def test_each_command_accepts_the_words_it_gets(commands):
     assert values["eval"]["checkpoint"] == values["train"]["out"] == str(out / "policy")
 
 
+def test_the_policy_looks_before_it_moves_and_does_not_wait_for_ever(commands):
+    demo.run([])
+    guard = configuration("train", commands.called[1][1])["policy"]["guard"]
+    assert guard["enabled"] and guard["threshold"] == 0.7
+
+
 def test_demonstrations_are_of_the_standard_family(commands):
     demo.run([])
     collected = configuration("collect", commands.called[0][1])
