@@ -63,10 +63,10 @@ class _Decision(nn.Module):
         self.policy, self.keys = policy, keys
 
     def forward(self, *values: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        batch = dict(zip(self.keys, values, strict=False))
         if self.policy.memory_size == 0:
-            return self.policy.predict_action_chunk(batch)
-        return self.policy.decide(batch, values[-1])
+            return self.policy.predict_action_chunk(dict(zip(self.keys, values, strict=True)))
+        *seen, memory = values
+        return self.policy.decide(dict(zip(self.keys, seen, strict=True)), memory)
 
 
 def onnx_graph(policy: Policy) -> onnx.ModelProto:
@@ -173,15 +173,16 @@ def compare(
         model.warm_up()
     differences: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])
-    kept = Recollection()
+    memory = None
     for _ in range(repeats):
         for observation in observations:
-            before, actions = kept.values, []
-            for model, spent in zip(models, times, strict=True):
-                kept = Recollection(before)
+            actions, kept = [], [Recollection(memory) for _ in models]
+            for model, recollection, spent in zip(models, kept, times, strict=True):
+                seen = {**observation, MEMORY_KEY: recollection}
                 started = time.perf_counter()
-                actions.append(model.decide([{**observation, MEMORY_KEY: kept}]))
+                actions.append(model.decide([seen]))
                 spent.append(1000.0 * (time.perf_counter() - started))
+            memory = kept[1].values  # the exported one's, which is to drive
             if not np.isfinite(actions[0]).all():
                 raise ValueError("the policy's own actions are not finite; it cannot be exported")
             differences.append(float(np.abs(actions[0] - actions[1]).max()))

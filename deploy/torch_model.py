@@ -42,8 +42,6 @@ class TorchModel:
     def _decide(
         self, batch: dict[str, Any], observations: Sequence[dict[str, Any]]
     ) -> NDArray[np.float32]:
-        if self._policy.memory_size == 0:
-            return self._policy.predict_action_chunk(batch).float().cpu().numpy()
         kept, memory = recalled(observations, self._policy.memory_size)
         before = torch.from_numpy(memory).to(next(self._policy.parameters()).device)
         actions, after = self._policy.decide(batch, before)

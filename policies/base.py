@@ -143,9 +143,14 @@ class Policy(TrainedModel):
     def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
         """A chunk as `predict_action_chunk`, and the memory [B, M] for the next decision.
 
-        memory: what the decision before handed on; zeros [B, M] at the beginning.
+        memory: what the decision before handed on; `blank_memory` at the beginning.
         """
         return self.predict_action_chunk(observation), memory
+
+    def blank_memory(self, observation: dict[str, Tensor]) -> Tensor:
+        """The memory [B, M] that knows nothing, for a batch of observations."""
+        state = observation["observation.state"]
+        return state.new_zeros(len(state), self.memory_size)
 
     def diagnostics(self) -> dict[str, NDArray[Any]]:
         """What the last decision (first of its batch) saw: attention maps, predictions."""
@@ -176,9 +181,8 @@ class Policy(TrainedModel):
     def _next_chunk(self, observation: dict[str, Tensor]) -> Tensor:
         if self.memory_size == 0:
             return self.predict_action_chunk(observation)
-        state = observation["observation.state"]
-        if self._memory is None or len(self._memory) != len(state):
-            self._memory = state.new_zeros(len(state), self.memory_size)
+        if self._memory is None or len(self._memory) != len(observation["observation.state"]):
+            self._memory = self.blank_memory(observation)
         chunk, self._memory = self.decide(observation, self._memory)
         return chunk
 

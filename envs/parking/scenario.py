@@ -140,13 +140,11 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
     kind = FAMILIES[family]
     # `shifted` shares the geometry of `test` and differs in its appearance alone.
     geometry_split = "test" if split == "shifted" else split
-    key = (tuple(FAMILIES).index(family), SPLITS.index(geometry_split), index)
-    random = np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=key))
+    random = _random(family, geometry_split, index)
     slot, start = _slot_and_start(kind.lot, split, index, random)
     cars = _parked_cars(kind, slot, random)
     boxes = _boxes(kind, slot, start, random)
-    looks_key = (tuple(FAMILIES).index(family), SPLITS.index(split), index, 1)
-    looks = np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=looks_key))
+    looks = _random(family, split, index, 1)
     shifted = split == "shifted"
     return Scenario(
         family=family,
@@ -170,7 +168,7 @@ def shifted_twin(scenario: Scenario) -> Scenario:
     The look is drawn as the `shifted` split draws its own, and is a pure function of the scenario:
     driven by the same actions, both go through the same states and differ in their pictures alone.
     """
-    looks = _other_looks(scenario, 2)
+    looks = _random(scenario.family, scenario.split, scenario.index, 2)
     cars = _painted([car.pose for car in scenario.cars], looks, SHIFTED_CAR_COLOURS)
     return replace(scenario, cars=cars, appearance=sample_appearance(looks, shifted=True))
 
@@ -181,15 +179,15 @@ def wide_twin(scenario: Scenario) -> Scenario:
     Neither the training splits nor `shifted` have such looks; collections may. A pure function of
     the scenario.
     """
-    looks = _other_looks(scenario, 3)
+    looks = _random(scenario.family, scenario.split, scenario.index, 3)
     colours = CAR_COLOURS + WIDE_CAR_COLOURS
     cars = _painted([car.pose for car in scenario.cars], looks, colours)
     return replace(scenario, cars=cars, appearance=sample_within(WIDE, looks))
 
 
-def _other_looks(scenario: Scenario, kind: int) -> np.random.Generator:
-    family, split = tuple(FAMILIES).index(scenario.family), SPLITS.index(scenario.split)
-    key = (family, split, scenario.index, kind)
+def _random(family: str, split: str, index: int, *purpose: int) -> np.random.Generator:
+    """The scenario's own random numbers: of its geometry, or apart from them for a purpose."""
+    key = (tuple(FAMILIES).index(family), SPLITS.index(split), index, *purpose)
     return np.random.default_rng(np.random.SeedSequence(20_260_101, spawn_key=key))
 
 

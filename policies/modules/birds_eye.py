@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -75,6 +76,29 @@ def project(
     safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
     pixels = in_camera[:, :2] / safe[:, None] * camera.focal_length
     return pixels + np.array([camera.width / 2.0, camera.height / 2.0]), depth
+
+
+def in_frame(points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    """Points [P, 2] in the frame of each pose [B, 3] (x, y, yaw): along and to its left, [B, P]."""
+    cos, sin = pose[:, 2:].cos(), pose[:, 2:].sin()  # [B, 1]
+    dx = points[:, 0] - pose[:, :1]  # [P] - [B, 1] -> [B, P]
+    dy = points[:, 1] - pose[:, 1:2]
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+class InPicture(NamedTuple):
+    """Points in a camera: places [P, 2], -1 to 1 over the picture, depth [P], whether seen [P]."""
+
+    places: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+
+
+def in_picture(camera: CameraSpec, points: NDArray[np.float64]) -> InPicture:
+    """Where vehicle-frame points [P, 3] are in a camera's picture."""
+    pixels, depth = project(camera, points)
+    places = 2.0 * pixels / np.array([camera.width, camera.height]) - 1.0
+    return InPicture(places, depth, (depth > 0.1) & (np.abs(places).max(axis=1) < 1.0))
 
 
 class DepthWeightedSampling(nn.Module):
@@ -204,16 +228,11 @@ def _best_views(
     centrality = np.full(len(points), np.inf)
     coordinates = np.zeros((len(points), 3))
     for index, camera in enumerate(cameras):
-        pixels, depth = project(camera, points)
-        scaled = np.column_stack(
-            [
-                2.0 * pixels[:, 0] / camera.width - 1.0,
-                2.0 * pixels[:, 1] / camera.height - 1.0,
-                2.0 * (depth - bins.near) / (bins.far - bins.near) - 1.0,
-            ]
-        )
-        reach = np.abs(scaled[:, :2]).max(axis=1)
-        better = (depth > 0.1) & (reach < 1.0) & (reach < centrality)
+        view = in_picture(camera, points)
+        depth = 2.0 * (view.depth - bins.near) / (bins.far - bins.near) - 1.0
+        scaled = np.column_stack([view.places, depth])
+        reach = np.abs(view.places).max(axis=1)
+        better = view.seen & (reach < centrality)
         best[better], centrality[better], coordinates[better] = index, reach[better], scaled[better]
     return best, coordinates
 

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-# What is alone: less than this share of the places within so many metres of it is occupied.
-ALONE, AROUND = 0.2, 1.0
+from helmsight.policies.modules.lone_things import lone_things
+
+# Metres to all sides that are looked at for whether something stands alone.
+AROUND = 1.0
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,8 @@ class CourseGuard(nn.Module):
         """Probabilities [B, S, S] with those of things that stand alone spread over `widen`."""
         cell = 2.0 * self.extent / int(occupied.shape[1])  # a tensor, while it is exported
         beside, around = (round(length / cell) for length in (self.config.widen, AROUND))
-        share = functional.avg_pool2d(occupied[:, None], 2 * around + 1, 1, around)
-        alone = occupied[:, None] * (share < ALONE).to(occupied.dtype)
-        spread = functional.max_pool2d(alone, 2 * beside + 1, 1, beside)
+        lone = lone_things(occupied[:, None], around)  # one channel: as it can be exported
+        spread = functional.max_pool2d(lone, 2 * beside + 1, 1, beside)
         return torch.maximum(occupied, spread[:, 0])
 
     def _setting_off(self, action: Tensor, situation: Situation) -> Tensor:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import CameraSpec
-from helmsight.policies.modules.birds_eye import Grid, project
+from helmsight.policies.modules.birds_eye import Grid, in_frame, in_picture
 
 # What of a picture's outermost cells is left out: they are cut off.
 EDGE = 0.2
@@ -97,7 +97,6 @@ class MapMemory(nn.Module):
         along, across = torch.meshgrid(axis, axis, indexing="xy")  # [S, S] each
         self.register_buffer("places", torch.stack([along, across]), persistent=False)
         around = torch.tensor(picture.centers(), dtype=torch.float32)  # [n * n, 2]
-        around = around.T.unflatten(1, (picture.size,) * 2).contiguous()  # [2, n, n]
         self.register_buffer("around", around, persistent=False)
 
     @property
@@ -112,7 +111,7 @@ class MapMemory(nn.Module):
         average, seen = cells[:, 0], cells[:, 1]
         average, seen = self._take_in(occupied, target, average, seen)
         recalled = functional.grid_sample(
-            average[:, None], self._in_map(target), align_corners=False
+            average[:, None], self._in_map(target, occupied.shape[1:]), align_corners=False
         )[:, 0]  # [B, 1, n, n] -> [B, n, n]
         kept = torch.stack([average, seen], dim=1).flatten(1)  # [B, 2 S S]
         return Remembered(torch.maximum(occupied, recalled), torch.cat([kept, target], dim=1))
@@ -135,9 +134,9 @@ class MapMemory(nn.Module):
         shown = functional.grid_sample(picture, places, align_corners=False)  # [B, 2, S, S]
         edge = self.extent - EDGE
         weight = shown[:, 1] * ((x.abs() < edge) & (y.abs() < edge)).to(shown.dtype)
-        seen = seen + weight
-        share = weight / seen.clamp(1.0, 1.0 / self.config.newest)
-        return average + share * (shown[:, 0] - average), seen.clamp(max=1e3)
+        seen = (seen + weight).clamp(max=1.0 / self.config.newest)
+        share = weight / seen.clamp(min=1.0)
+        return average + share * (shown[:, 0] - average), seen
 
     def _in_car(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """The map's cells as x and y [B, S, S] in the vehicle's frame."""
@@ -146,13 +145,10 @@ class MapMemory(nn.Module):
         cos, sin = yaw.cos(), yaw.sin()
         return x + cos * along - sin * across, y + sin * along + cos * across
 
-    def _in_map(self, target: Tensor) -> Tensor:
+    def _in_map(self, target: Tensor, size: Sequence[int]) -> Tensor:
         """Where in the map the cells around the car are, [B, n, n, 2], in grid_sample's units."""
-        x, y, yaw = (entry[:, None, None] for entry in target.unbind(dim=1))
-        ahead, left = self.around[0] - x, self.around[1] - y  # [B, n, n]
-        cos, sin = yaw.cos(), yaw.sin()
-        along, across = cos * ahead + sin * left, cos * left - sin * ahead
-        return torch.stack([along, across], dim=3) / self.config.half_extent
+        places = torch.stack(in_frame(self.around, target), dim=2)  # [B, n * n, 2]
+        return places.unflatten(1, size) / self.config.half_extent
 
 
 def cells_in_sight(cameras: Sequence[CameraSpec], grid: Grid) -> NDArray[np.bool_]:
@@ -164,7 +160,8 @@ def cells_in_sight(cameras: Sequence[CameraSpec], grid: Grid) -> NDArray[np.bool
     seen = np.ones(len(cells), np.bool_)
     for height in HEIGHTS:
         points = np.column_stack([cells, np.full(len(cells), height)])
-        seen &= np.any([np.zeros_like(seen), *(_sees(one, points) for one in cameras)], axis=0)
+        views = (in_picture(camera, points).seen for camera in cameras)
+        seen &= np.any([np.zeros_like(seen), *views], axis=0)
     picture = seen.reshape(grid.size, grid.size).astype(np.uint8)
     return np.asarray(cv2.erode(picture, np.ones((3, 3), np.uint8), borderValue=1) > 0)
 
@@ -175,11 +172,3 @@ def cells_near(body: Body, grid: Grid, distance: float) -> NDArray[np.bool_]:
     ahead = np.maximum(np.maximum(x - body.front, -body.rear - x), 0.0)
     aside = np.maximum(np.abs(y) - body.width / 2.0, 0.0)
     return np.asarray(np.hypot(ahead, aside) <= distance).reshape(grid.size, grid.size)
-
-
-def _sees(camera: CameraSpec, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the points [P, 3] are in the camera's picture, [P]."""
-    pixels, depth = project(camera, points)
-    across = (pixels[:, 0] > 0.0) & (pixels[:, 0] < camera.width)
-    down = (pixels[:, 1] > 0.0) & (pixels[:, 1] < camera.height)
-    return np.asarray((depth > 0.1) & across & down)

@@ -6,11 +6,11 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from helmsight.policies.modules.birds_eye import DepthBins
+from helmsight.policies.modules.lone_things import lone_things
 from helmsight.policies.parking.semantics import OBSTACLE, SEMANTIC_WEIGHTS, coarse_label
 
-# Share of obstacles among the cells around one of theirs (2.2 m a side): about 0.1 for a box, 0.25
-# and more for cars.
-SMALL, NEIGHBOURHOOD = 0.2, 7
+# Cells on either side that are looked at for whether something stands alone (2.2 m a side).
+NEIGHBOURHOOD = 3
 
 
 def semantic_loss(logits: Tensor, label: Tensor, small_things: float = 0.0) -> Tensor:
@@ -28,9 +28,7 @@ def semantic_loss(logits: Tensor, label: Tensor, small_things: float = 0.0) -> T
 
 def small_obstacles(label: Tensor) -> Tensor:
     """1 where an obstacle stands alone, as a box does: class ids [B, S, S] -> [B, S, S]."""
-    obstacle = (label == OBSTACLE).float()
-    around = functional.avg_pool2d(obstacle, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2)
-    return obstacle * (around < SMALL)
+    return lone_things((label == OBSTACLE).float(), NEIGHBOURHOOD)
 
 
 def depth_loss(logits: Tensor, millimetres: Tensor, bins: DepthBins) -> Tensor:

@@ -138,15 +138,14 @@ class ParkingPolicy(Policy):
         self.semantic_head = (
             nn.Conv2d(width, semantic_channels, 1) if isinstance(self.view, SurroundView) else None
         )
+        body = Body(config.body_front, config.body_rear, config.body_width)
         self.guard: CourseGuard | None = None
         if config.guard.enabled and self.view is not None:
-            body = (config.body_front, config.body_rear, config.body_width)
             self.guard = CourseGuard(config.guard, *body, config.grid.extent)
         self.memory: MapMemory | None = None
         if config.memory.enabled:
-            outline = Body(config.body_front, config.body_rear, config.body_width)
             picture = Grid(SEMANTIC_SIZE, config.grid.extent)
-            self.memory = MapMemory(config.memory, embodiment.cameras, outline, picture)
+            self.memory = MapMemory(config.memory, embodiment.cameras, body, picture)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: Decision | None = None
 
@@ -358,8 +357,7 @@ class ParkingPolicy(Policy):
 
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
         """Of a policy that remembers, the chunk for an observation with nothing before it."""
-        memory = observation["observation.state"].new_zeros(1, self.memory_size)
-        return self.decide(observation, memory.expand(len(observation["observation.state"]), -1))[0]
+        return self.decide(observation, self.blank_memory(observation))[0]
 
     @torch.no_grad()
     def decide(self, observation: dict[str, Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:

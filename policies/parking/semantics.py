@@ -7,7 +7,7 @@ from torch import Tensor
 
 from helmsight.policies.parking.config import SEMANTIC_CLASSES, SEMANTIC_SIZE
 
-BACKGROUND, OBSTACLE, TARGET_SLOT = 0, 1, 2
+OBSTACLE = 1
 # Of background, obstacle and target slot in the semantic loss, as published.
 SEMANTIC_WEIGHTS = (1.0, 2.0, 2.0)
 
@@ -20,11 +20,6 @@ def class_probabilities(logits: Tensor) -> Tensor:
     """
     weights = logits.new_tensor(SEMANTIC_WEIGHTS).log()
     return (logits - weights.view(1, -1, 1, 1)).softmax(dim=1)
-
-
-def label_shares(label: Tensor, size: int = SEMANTIC_SIZE) -> Tensor:
-    """Share of each class [B, 3, size, size] in the cells of a label [B, S, S] of class ids."""
-    return class_shares(coarse_label(label, 2 * size))
 
 
 def class_shares(fine: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.modules.birds_eye import DepthWeightedSampling, Grid, LiftSplat
+from helmsight.policies.modules.birds_eye import DepthWeightedSampling, Grid, LiftSplat, in_frame
 from helmsight.policies.modules.image_encoder import (
     FINE_STRIDE,
     ImageEncoder,
@@ -29,7 +29,7 @@ from helmsight.policies.parking.config import (
     SEMANTIC_SIZE,
     ParkingPolicyConfig,
 )
-from helmsight.policies.parking.semantics import label_shares
+from helmsight.policies.parking.semantics import class_shares, coarse_label
 
 
 class Seen(NamedTuple):
@@ -137,7 +137,7 @@ class LabelView(nn.Module):
 
     def forward(self, label: Tensor, target: Tensor, state_tokens: Tensor) -> Seen:
         """label [B, S, S] of class ids, target [B, 3], state tokens [B, T, D]."""
-        shares = label_shares(label, self.size * self.fold)  # [B, 3, 64, 64]
+        shares = class_shares(coarse_label(label, 2 * self.size * self.fold))  # [B, 3, 64, 64]
         folded = functional.pixel_unshuffle(shares, self.fold)  # [B, 3 * fold^2, G, G]
         tokens, grid = self.birds_eye(torch.relu(self.embed(folded)), target, state_tokens)
         return Seen(tokens, grid)
@@ -188,10 +188,7 @@ class BirdsEyeEncoder(nn.Module):
 
         [B, 3] -> [B, 3, G, G]
         """
-        cos, sin = target[:, 2:].cos(), target[:, 2:].sin()  # [B, 1]
-        dx = self.cells[:, 0] - target[:, :1]  # [G * G] - [B, 1] -> [B, G * G]
-        dy = self.cells[:, 1] - target[:, 1:2]
-        along, across = cos * dx + sin * dy, cos * dy - sin * dx
+        along, across = in_frame(self.cells, target)  # [B, G * G] each
         config = self.config
         middle = (config.body_front - config.body_rear) / 2.0
         half_length = (config.body_front + config.body_rear) / 2.0

@@ -206,13 +206,17 @@ def _tiles(image: Field, random: np.random.Generator) -> None:
     height, width = image.shape[:2]
     side = 2 * PIXELS_PER_METRE
     rows, columns = np.indices((height // side + 1, width // side + 1))
-    shades = np.where((rows + columns) % 2, 0.85, 1.15)
-    image *= np.kron(shades, np.ones((side, side)))[:height, :width, None].astype(np.float32)
+    _shade_squares(image, np.where((rows + columns) % 2, 0.85, 1.15), side)
 
 
 def _squares(image: Field, random: np.random.Generator, side: int, spread: float) -> None:
     height, width = image.shape[:2]
-    shades = random.normal(1.0, spread, (height // side + 1, width // side + 1))
+    _shade_squares(image, random.normal(1.0, spread, (height // side + 1, width // side + 1)), side)
+
+
+def _shade_squares(image: Field, shades: NDArray[np.float64], side: int) -> None:
+    """Scale each square of `side` pixels by its shade [rows, columns]."""
+    height, width = image.shape[:2]
     image *= np.kron(shades, np.ones((side, side)))[:height, :width, None].astype(np.float32)
 
 
