@@ -257,12 +257,35 @@ def routing(values: Values, data: Path, report: Report) -> Measurements:
     """FLOPs and time of a decision of a manipulation policy, with its routing parts on and off."""
     import torch
 
-    from helmsight.eval.benchmarks.routing import benchmark_arm, make_variants, measure_routing
-    from helmsight.policies.base import load_policy
-    from helmsight.policies.manipulation import ManipulationPolicyConfig
+    from helmsight.eval.benchmarks.routing import measure_routing
     from helmsight.training.cores import available_cores
 
     torch.set_num_threads(values["threads"] or available_cores())
+    return measure_routing(_routing_variants(values), values["decisions"], report)
+
+
+def routing_exported(values: Values, data: Path, report: Report) -> Measurements:
+    """The same times where an exported file decides."""
+    from helmsight.eval.benchmarks.routing import measure_exported_routing
+    from helmsight.training.cores import available_cores
+
+    threads = values["threads"] or available_cores()
+    variants = _routing_variants(values)
+    try:
+        return measure_exported_routing(variants, values["decisions"], threads, report)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"routing_exported needs {error.name}: pip install 'helmsight[deploy,export]', or "
+            "leave it out with parts=[routing]"
+        ) from None
+
+
+def _routing_variants(values: Values) -> Any:
+    """The policy to be measured with its routing parts on and off."""
+    from helmsight.eval.benchmarks.routing import benchmark_arm, make_variants
+    from helmsight.policies.base import load_policy
+    from helmsight.policies.manipulation import ManipulationPolicyConfig
+
     config: Any
     if values["checkpoint"]:
         trained = load_policy(values["checkpoint"])
@@ -272,7 +295,7 @@ def routing(values: Values, data: Path, report: Report) -> Measurements:
         config = _policy(values["policy"], values["attention"], arm, statistics).config
     if not isinstance(config, ManipulationPolicyConfig):
         raise ValueError("only a manipulation policy routes; give policy=manipulation or its run")
-    return measure_routing(make_variants(config, arm, statistics), values["decisions"], report)
+    return make_variants(config, arm, statistics)
 
 
 def record(values: Values, data: Path, report: Report) -> Measurements:
@@ -293,9 +316,10 @@ PARTS: dict[str, tuple[Part, bool]] = {
     "decision": (decision, False),
     "libero": (libero, True),
     "routing": (routing, False),
+    "routing_exported": (routing_exported, False),
 }
 # The others need the parking simulator.
-WITHOUT_PARKING = ("libero", "routing")
+WITHOUT_PARKING = ("libero", "routing", "routing_exported")
 NEEDS_DATA = ("windows", "step")
 
 

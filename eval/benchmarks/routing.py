@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from helmsight.deploy.model import Model
 from helmsight.envs.spec import CameraSpec, EmbodimentSpec, VectorSpec
 from helmsight.eval.benchmarks.measurement import Clock, Measurement, Report, measurement
 from helmsight.policies.base import Policy, Statistics
@@ -19,6 +21,7 @@ from helmsight.policies.manipulation import ManipulationPolicy, ManipulationPoli
 INSTRUCTION = "pick up the milk and place it in the basket"
 ALL, NONE = "routed", "unrouted"
 _WARM_UP_DECISIONS = 5
+Decide = Callable[[dict[str, Any]], Any]
 
 
 def routing_variants(config: ManipulationPolicyConfig) -> dict[str, ManipulationPolicyConfig]:
@@ -65,45 +68,104 @@ def count_flops(policy: Policy, observation: Mapping[str, Any]) -> int:
 def measure_routing(
     policies: Mapping[str, Policy], observations: int, report: Report
 ) -> dict[str, Measurement]:
-    """FLOPs and milliseconds of a decision of each policy, and their ratios to `unrouted`.
+    """FLOPs and milliseconds of a decision of each policy, and their ratios to `unrouted`."""
+    arm = next(iter(policies.values())).embodiment
+    seen = random_observation(arm, np.random.default_rng(0))
+    flops = {name: float(count_flops(policy, seen)) for name, policy in policies.items()}
+    found = {
+        f"decision_mflop_{name}": measurement([count / 1e6], "MFLOP", 1.0, "counted")
+        for name, count in flops.items()
+    }
+    for name in (name for name in flops if name != NONE):
+        share, how = flops[NONE] / flops[name], f"{NONE} over {name}"
+        found[f"flops_saved_{name}"] = measurement([share], "x", 1.0, how)
+    deciders = {name: _by_torch(policy) for name, policy in policies.items()}
+    timed = measure_in_turns(deciders, arm, observations, report)
+    return found | _times(timed, "", f"torch, {torch.get_num_threads()} threads")
 
-    The policies decide on each of `observations` random observations in turns, the first of them
-    another one each time; a ratio is of two decisions that follow each other closely, so that
-    whatever slows the machine down slows both.
+
+def measure_exported_routing(
+    policies: Mapping[str, Policy], observations: int, threads: int, report: Report
+) -> dict[str, Measurement]:
+    """As `measure_routing` times them, decided by onnxruntime: what `helmsight export` writes.
+
+    In a process in which torch decides as well, the threads of the two stand in each other's way.
+    Raises ModuleNotFoundError without `onnx` and `onnxruntime`.
+    """
+    from helmsight.deploy.export import onnx_graph, with_metadata
+    from helmsight.deploy.onnx_model import OnnxModel
+
+    arm = next(iter(policies.values())).embodiment
+    deciders = {}
+    for name, policy in policies.items():
+        content = with_metadata(onnx_graph(policy), policy, {"checkpoint": name})
+        model = OnnxModel(content, threads)
+        model.warm_up()
+        deciders[name] = _by_onnxruntime(model)
+    timed = measure_in_turns(deciders, arm, observations, report)
+    return _times(timed, "exported_", f"onnxruntime, {threads} threads")
+
+
+def _by_torch(policy: Policy) -> Decide:
+    def decide(observation: dict[str, Any]) -> Any:
+        policy.reset()
+        return policy.predict(observation)
+
+    return decide
+
+
+def _by_onnxruntime(model: Model) -> Decide:
+    def decide(observation: dict[str, Any]) -> Any:
+        return model.decide([observation])
+
+    return decide
+
+
+@dataclass(frozen=True)
+class TimedInTurns:
+    """Seconds of each decider, one entry an observation, and the cores that were used."""
+
+    seconds: dict[str, list[float]]
+    cores_used: float
+
+
+def measure_in_turns(
+    deciders: Mapping[str, Decide], arm: EmbodimentSpec, observations: int, report: Report
+) -> TimedInTurns:
+    """Let all decide on each of `observations` random observations, each time another one first.
+
+    A ratio is then of two decisions that follow each other closely, so that whatever slows the
+    machine down slows both.
     """
     random = np.random.default_rng(0)
-    names = list(policies)
-    some = next(iter(policies.values())).embodiment
+    names = list(deciders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    flops = {name: count_flops(policies[name], random_observation(some, random)) for name in names}
     with Clock() as total:
         for done in range(observations + _WARM_UP_DECISIONS):
-            observation = random_observation(some, random)
+            observation = random_observation(arm, random)
             first = done % len(names)
             for name in names[first:] + names[:first]:
-                policies[name].reset()
                 with Clock() as clock:
-                    policies[name].predict(observation)
+                    deciders[name](observation)
                 if done >= _WARM_UP_DECISIONS:
                     seconds[name].append(clock.seconds)
             report(done + 1, observations + _WARM_UP_DECISIONS)
-    return _figures(flops, seconds, total.cores_used)
+    return TimedInTurns(seconds, total.cores_used)
 
 
-def _figures(
-    flops: Mapping[str, int], seconds: Mapping[str, list[float]], cores: float
-) -> dict[str, Measurement]:
-    timed = f"batch 1, random observations, {torch.get_num_threads()} threads, in turns"
+def _times(timed: TimedInTurns, prefix: str, runtime: str) -> dict[str, Measurement]:
+    seconds, cores = timed.seconds, timed.cores_used
     found = {}
-    for name, count in flops.items():
-        values = [1e3 * entry for entry in seconds[name]]
-        found[f"decision_mflop_{name}"] = measurement([count / 1e6], "MFLOP", cores, "counted")
-        found[f"decision_ms_{name}"] = measurement(values, "ms", cores, timed)
-    for name in (name for name in flops if name != NONE):
-        share = flops[NONE] / flops[name]
+    for name, values in seconds.items():
+        how = f"{runtime}, batch 1, random observations, in turns"
+        found[f"{prefix}decision_ms_{name}"] = measurement(
+            [1e3 * value for value in values], "ms", cores, how
+        )
+    for name in (name for name in seconds if name != NONE):
         ratios = [a / b for a, b in zip(seconds[NONE], seconds[name], strict=True)]
-        found[f"flops_saved_{name}"] = measurement([share], "x", cores, f"{NONE} over {name}")
-        found[f"time_saved_{name}"] = measurement(ratios, "x", cores, f"{NONE} over {name}, pairs")
+        found[f"{prefix}time_saved_{name}"] = measurement(
+            ratios, "x", cores, f"{runtime}, {NONE} over {name}, pairs"
+        )
     return found
 
 

@@ -9,6 +9,8 @@ from helmsight.eval.benchmarks.routing import (
     benchmark_arm,
     count_flops,
     make_variants,
+    measure_exported_routing,
+    measure_in_turns,
     measure_routing,
     random_observation,
     routing_variants,
@@ -62,6 +64,34 @@ def test_every_variant_is_measured_against_the_one_without_routing():
     assert found["flops_saved_routed"].value == pytest.approx(
         found["decision_mflop_unrouted"].value / found["decision_mflop_routed"].value
     )
+
+
+def test_exported_variants_are_timed_against_the_one_without_routing():
+    arm, statistics = benchmark_arm(32)
+    policies = make_variants(tiny_config(), arm, statistics)
+    found = measure_exported_routing(policies, 2, 1, ignore)
+    assert set(found) == {f"exported_decision_ms_{name}" for name in policies} | {
+        f"exported_time_saved_{name}" for name in policies if name != NONE
+    }
+    assert found["exported_time_saved_routed"].n == 2
+
+
+def test_deciders_take_turns_on_the_same_observations():
+    arm, _ = benchmark_arm(32)
+    seen = {"a": [], "b": []}
+    order = []
+
+    def decider(name):
+        def decide(observation):
+            order.append(name)
+            seen[name].append(observation["observation.state"].tolist())
+
+        return decide
+
+    timed = measure_in_turns({name: decider(name) for name in seen}, arm, 4, ignore)
+    assert seen["a"] == seen["b"]
+    assert {name: len(values) for name, values in timed.seconds.items()} == {"a": 4, "b": 4}
+    assert order[:4] == ["a", "b", "b", "a"]
 
 
 def test_variants_differ_in_their_routing_alone():
