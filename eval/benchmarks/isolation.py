@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -26,7 +26,7 @@ def run_isolated(
     mine, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, function, arguments), daemon=False)
     # A process inherits the cores it may use, and with them its libraries choose their threads.
-    with _one_core() if one_core else nullcontext():
+    with held_to(frozenset(sorted(usable_cores())[-1:] if one_core else ())):
         process.start()
     theirs.close()
     try:
@@ -80,14 +80,21 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
+def usable_cores() -> frozenset[int]:
+    """Numbers of the cores that this thread may run on; none where the system does not say."""
+    if not hasattr(os, "sched_getaffinity"):
+        return frozenset()
+    return frozenset(os.sched_getaffinity(0))
+
+
 @contextmanager
-def _one_core() -> Iterator[None]:
-    """Only one core for this thread and what it starts, where the system can do that."""
-    if not hasattr(os, "sched_setaffinity"):
+def held_to(cores: frozenset[int]) -> Iterator[None]:
+    """Only these cores for this thread and what it starts; all as before for none."""
+    if not cores:
         yield
         return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
+    before = usable_cores()
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:

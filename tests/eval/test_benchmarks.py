@@ -14,7 +14,7 @@ from helmsight.cli import bench
 from helmsight.envs.parking.env import ParkingEnvironment
 from helmsight.eval.benchmarks.decision import measure_decision_ms
 from helmsight.eval.benchmarks.drives import replay, typical_drives
-from helmsight.eval.benchmarks.isolation import run_isolated
+from helmsight.eval.benchmarks.isolation import held_to, run_isolated, usable_cores
 from helmsight.eval.benchmarks.measurement import Clock, Report, measurement
 from helmsight.eval.benchmarks.training_step import measure_step_time_ratio
 
@@ -73,6 +73,19 @@ def test_a_part_runs_in_a_process_of_its_own_held_to_one_core() -> None:
     assert cores == 1
     assert os.sched_getaffinity(0) == before
     assert reports == [(1, 2), (2, 2)]
+
+
+def test_a_thread_is_held_to_cores_and_let_go_again() -> None:
+    before = usable_cores()
+    with held_to(frozenset({max(before)})):
+        assert usable_cores() == {max(before)}
+    assert usable_cores() == before
+
+
+def test_being_held_to_no_core_changes_nothing() -> None:
+    before = usable_cores()
+    with held_to(frozenset()):
+        assert usable_cores() == before
 
 
 def test_an_error_in_the_process_is_raised_here() -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from helmsight.envs.geometry import Pose, Rectangle
 from helmsight.envs.parking.carla_server.blueprints import (
@@ -116,11 +116,13 @@ class Actors:
     def __init__(self) -> None:
         self._next = FIRST_ACTOR
         self._actors: dict[int, Actor] = {}
+        self._placed: dict[int, _Placed] = {}
         self.clear()
 
     def clear(self) -> None:
         """Begin an episode: nobody is there but the spectator."""
         self._actors.clear()
+        self._placed.clear()
         self._actors[SPECTATOR] = Actor(SPECTATOR, [0, "spectator", []], ORIGIN)
 
     def __iter__(self) -> Iterator[Actor]:
@@ -179,6 +181,8 @@ class Actors:
         if identity == SPECTATOR or identity not in self._actors:
             return []
         attached = [actor.identity for actor in self if actor.parent == identity]
+        for gone in attached:
+            self._placed.pop(gone, None)
         return [self._actors.pop(gone) for gone in (*attached, identity)]
 
     def _refuse_too_many(self, actor: Actor) -> None:
@@ -200,15 +204,34 @@ class Actors:
                 raise CallRefused("Spawn failed because of collision at spawn position")
 
     def world_transform(self, actor: Actor) -> Transform:
-        """Where an actor is in the world; parents stand level on the ground."""
+        """Where an actor is in the world; parents stand level on the ground.
+
+        Asked for the world's state and for each message again, and worked out once a tick.
+        """
         if not actor.parent:
             return actor.transform
         base, own = self.get(actor.parent).transform, actor.transform
-        frame = Pose(base.location.x, base.location.y, base.rotation.yaw * math.pi / 180.0)
-        place = frame.transform(Pose(own.location.x, own.location.y, 0.0))
-        location = Location(place.x, place.y, base.location.z + own.location.z)
-        pitch, yaw, roll = own.rotation
-        return Transform(location, Rotation(pitch, base.rotation.yaw + yaw, roll))
+        placed = self._placed.get(actor.identity)
+        if placed is None or placed.base is not base or placed.own is not own:
+            placed = self._placed[actor.identity] = _Placed(base, own, _on(base, own))
+        return placed.world
+
+
+class _Placed(NamedTuple):
+    """Where an attached actor is in the world, and what that was worked out from."""
+
+    base: Transform
+    own: Transform
+    world: Transform
+
+
+def _on(base: Transform, own: Transform) -> Transform:
+    """In the world, what is at `own` on something that stands level at `base`."""
+    frame = Pose(base.location.x, base.location.y, base.rotation.yaw * math.pi / 180.0)
+    place = frame.transform(Pose(own.location.x, own.location.y, 0.0))
+    location = Location(place.x, place.y, base.location.z + own.location.z)
+    pitch, yaw, roll = own.rotation
+    return Transform(location, Rotation(pitch, base.rotation.yaw + yaw, roll))
 
 
 def _read_description(

@@ -64,15 +64,24 @@ class CallConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _answer(self) -> None:
-        """Answer until a call has to wait for something; those after it wait for it."""
-        while self._requests and self._waiting is None:
-            identity, name, arguments = read_request(self._requests.popleft())
-            reply = self._reply(identity, name, arguments)
-            if isinstance(reply, bytes):
-                self._transport.write(reply)
-            else:
-                self._transport.pause_reading()
-                self._waiting = asyncio.ensure_future(self._answer_later(reply))
+        """Answer until a call has to wait for something; those after it wait for it.
+
+        Replies to what came in together go out together: sending wakes the client, and while it
+        reads that a control was taken, the tick after it would wait.
+        """
+        replies: list[bytes] = []
+        try:
+            while self._requests and self._waiting is None:
+                identity, name, arguments = read_request(self._requests.popleft())
+                reply = self._reply(identity, name, arguments)
+                if isinstance(reply, bytes):
+                    replies.append(reply)
+                else:
+                    self._transport.pause_reading()
+                    self._waiting = asyncio.ensure_future(self._answer_later(reply))
+        finally:
+            if replies:
+                self._transport.write(b"".join(replies))
 
     async def _answer_later(self, reply: Awaitable[bytes]) -> None:
         message = await reply

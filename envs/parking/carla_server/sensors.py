@@ -24,7 +24,6 @@ from helmsight.envs.parking.carla_server.lot_world import LotWorld
 from helmsight.envs.parking.carla_server.streams import Moment
 from helmsight.envs.parking.carla_server.wire import CallRefused
 from helmsight.envs.parking.scenario import Scenario
-from helmsight.envs.parking.simulator import CameraFrames
 from helmsight.envs.parking.vehicle import EGO
 from helmsight.envs.spec import CameraSpec
 
@@ -161,21 +160,23 @@ class SensorReadings:
             cameras = {_view_key(views[s.stream]): views[s.stream] for s in group}
             depth = any(sensor.kind != RGB_CAMERA for sensor in group)
             frames = yield from self._world.render_in_parts(tuple(cameras.values()), depth)
+            colours = streams.bgra_of_colours(frames.colour)
             places = {key: index for index, key in enumerate(cameras)}
             for sensor in group:
                 view = views[sensor.stream]
-                pixels = self._pixels(sensor.kind, view, frames, places[_view_key(view)])
+                place = places[_view_key(view)]
+                if sensor.kind == RGB_CAMERA:
+                    pixels = colours[place]
+                else:
+                    assert frames.depth is not None
+                    pixels = self._pixels_of_depth(sensor.kind, view, frames.depth[place])
                 fov = math.degrees(view.horizontal_fov)
                 yield sensor.stream, streams.image(heads[sensor.stream], pixels, fov)
 
-    def _pixels(
-        self, kind: str, view: CameraSpec, frames: CameraFrames, index: int
+    def _pixels_of_depth(
+        self, kind: str, view: CameraSpec, depth: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        """BGRA [H, W, 4] of a camera of a kind."""
-        if kind == RGB_CAMERA:
-            return streams.bgra_of_colour(frames.colour[index])
-        assert frames.depth is not None
-        depth = frames.depth[index]
+        """BGRA [H, W, 4] of a depth or semantic camera, by the depths [H, W] that it sees."""
         if kind == DEPTH_CAMERA:
             return streams.bgra_of_depth(depth)
         tags = semantic_tags(depth, view, self._world.state.pose, self._world.scenario)

@@ -109,9 +109,12 @@ def image(head: bytes, pixels: NDArray[np.uint8], fov: float) -> bytes:
     return b"".join((head, _IMAGE.pack(width, height, fov), pixels.data))
 
 
-def bgra_of_colour(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB [H, W, 3] as BGRA [H, W, 4]."""
-    return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2BGRA), np.uint8)
+def bgra_of_colours(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB pictures [C, H, W, 3] as BGRA [C, H, W, 4]."""
+    count, height, width, _ = colours.shape
+    below = colours.reshape(count * height, width, 3)  # [C, H, W, 3] -> [C * H, W, 3]
+    converted = np.asarray(cv2.cvtColor(below, cv2.COLOR_RGB2BGRA), np.uint8)
+    return converted.reshape(count, height, width, 4)
 
 
 def bgra_of_depth(depth: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import pytest
 
 from helmsight.envs.parking.carla.cameras import CameraMount, MissedFrame, colour_of, depth_of
 from helmsight.envs.parking.carla.frames import CollisionLog, FrameBuffer, collision_kind
-from helmsight.envs.parking.carla_server.streams import bgra_of_colour, bgra_of_depth
+from helmsight.envs.parking.carla_server.streams import bgra_of_colours, bgra_of_depth
 from helmsight.envs.parking.vehicle import CAMERA_RIGS
 
 SOON = 0.02
@@ -114,8 +114,9 @@ def test_a_camera_that_never_gave_an_image_is_an_error():
 
 
 def test_colours_come_back_as_they_were_sent():
-    colour = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(colour_of(bgra_of_colour(colour)), colour)
+    colours = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
+    for colour, sent in zip(colours, bgra_of_colours(colours), strict=True):
+        np.testing.assert_array_equal(colour_of(sent), colour)
 
 
 def test_depth_comes_back_to_a_tenth_of_a_millimetre_and_the_sky_as_infinity():

@@ -70,6 +70,28 @@ def test_calls_are_answered_in_their_order_though_one_of_them_has_to_wait(table)
     ]
 
 
+def test_replies_to_calls_that_came_together_leave_together(table):
+    class Wire:
+        def __init__(self):
+            self.written = []
+
+        def write(self, data):
+            self.written.append(data)
+
+    connection = CallConnection(table)
+    connection._transport = wire = Wire()
+    connection.data_received(request(1, "quick", 1) + request(2, "refusing"))
+    (together,) = wire.written
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(together)
+    assert [reply[1] for reply in unpacker] == [1, 2]
+
+
+def test_a_call_that_is_none_takes_no_earlier_reply_away(table):
+    data = request(1, "refusing") + msgpack.packb("no call")
+    assert talk(data, table, 2) == [[1, 1, None, [[0, ["not today"]]]]]
+
+
 def test_a_refusal_is_an_answer_and_a_failure_an_error(table):
     data = request(1, "refusing") + request(2, "failing") + request(3, "unheard-of")
     refused, failed, unknown = talk(data, table, 3)

@@ -77,3 +77,14 @@ def test_pictures_are_those_of_their_tick_though_the_actors_go_meanwhile(episode
 def test_without_rendering_nothing_is_drawn(episode, camera):
     episode.settings.no_rendering = True
     assert list(episode.tick(lambda: all_streams(episode))) == []
+
+
+def test_what_is_attached_goes_where_the_hero_is_put(episode, camera):
+    hero = episode.actors.hero
+    before = episode.actors.world_transform(camera)
+    hero.transform = Transform.read([[3.0, -2.0, 0.5], [0.0, 90.0, 0.0]])
+    after = episode.actors.world_transform(camera)
+    assert before.location == pytest.approx((0.0, 0.0, 1.5))
+    assert after.location == pytest.approx((3.0, -2.0, 2.0))
+    assert after.rotation.yaw == pytest.approx(90.0)
+    assert episode.actors.world_transform(camera) is after
