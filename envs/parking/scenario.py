@@ -3,7 +3,9 @@
 Two families. `standard` has the published benchmark's geometry. `cluttered` has a 7 m aisle with
 boxes in the way and neighbours that stand into the target slot, because the published one can be
 driven nearly blind. The splits `test` and `shifted` hold the same 96 scenarios (16 target slots x
-6 starts); only their appearances differ.
+6 starts); only their appearances differ. `val_wide` is to `val` what `shifted` is to `test`, with
+looks between the two, so that policies can be chosen by how robust they are without being shown
+what they are reported on.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from helmsight.envs.parking.appearance import (
 from helmsight.envs.parking.lot import MIDDLE_ROWS, Lot, Slot
 from helmsight.envs.parking.vehicle import EGO
 
-SPLITS = ("train", "val", "test", "shifted")
+# Their order is part of the scenarios' random numbers.
+SPLITS = ("train", "val", "test", "shifted", "val_wide")
 APPROACHES = ("reverse", "forward")
 TEST_OFFSETS = (-8.0, -4.8, -1.6, 1.6, 4.8, 8.0)
 TEST_COLUMNS = tuple(range(4, 12))
@@ -137,6 +140,8 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
     index outside the split (`test` and `shifted` hold 96 scenarios, the others as many as asked).
     """
     refuse_wrong_scenario(family, split, index, approach)
+    if split == "val_wide":
+        return replace(wide_twin(make_scenario(family, "val", index, approach)), split=split)
     kind = FAMILIES[family]
     # `shifted` shares the geometry of `test` and differs in its appearance alone.
     geometry_split = "test" if split == "shifted" else split
@@ -176,8 +181,7 @@ def shifted_twin(scenario: Scenario) -> Scenario:
 def wide_twin(scenario: Scenario) -> Scenario:
     """The same scenario in a look drawn from `WIDE`; geometry and noise stay the same.
 
-    Neither the training splits nor `shifted` have such looks; collections may. A pure function of
-    the scenario.
+    Of the splits only `val_wide` has such looks; collections may. A pure function of the scenario.
     """
     looks = _random(scenario.family, scenario.split, scenario.index, 3)
     colours = CAR_COLOURS + WIDE_CAR_COLOURS

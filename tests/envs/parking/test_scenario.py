@@ -95,6 +95,15 @@ def test_a_shifted_twin_has_a_poorer_camera_than_training_shows(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_wide_twin_stands_on_a_ground_that_no_split_has(family):
-    grounds = {make_scenario(family, split, 0).appearance.ground for split in SPLITS}
+def test_a_wide_twin_stands_on_a_ground_that_no_other_split_has(family):
+    others = set(SPLITS) - {"val_wide"}
+    grounds = {make_scenario(family, split, 0).appearance.ground for split in others}
     assert wide_twin(make_scenario(family, "train", 5)).appearance.ground not in grounds
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_wide_validation_is_validation_in_another_look(family):
+    plain, wide = (make_scenario(family, split, 7, "forward") for split in ("val", "val_wide"))
+    assert wide.split == "val_wide"
+    assert wide == dataclasses.replace(wide_twin(plain), split="val_wide")
+    assert (wide.start, wide.boxes, wide.approach) == (plain.start, plain.boxes, "forward")

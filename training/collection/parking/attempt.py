@@ -26,7 +26,7 @@ class ParkingAttempt:
 
     mode: "clean", "disturbed" or "handover". handover_time: when the policy hands over or the
     disturbance begins, in seconds. back_off: how long before its own failure a policy hands over.
-    wide_looks: whether the scenario is shown in a look that no split has.
+    wide_looks: whether the scenario is shown in a look of `val_wide`.
     """
 
     number: int

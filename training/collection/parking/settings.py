@@ -35,7 +35,7 @@ class ParkingCollection(CollectionSettings):
     pushed off its way and only the expert's correction is recorded.
     policy: folder of a policy that drives first, for U(0, roll_in) s or until it is stuck; the
     expert takes over and is recorded. No attempt is disturbed then.
-    wide_looks: share of the attempts in looks that no split has (`envs.parking.appearance.WIDE`).
+    wide_looks: share of the attempts in the looks of `val_wide` (`envs.parking.appearance.WIDE`).
     cameras, image_size, depth, birds_eye: what is recorded beside state and action.
     simulator, simulator_options: where it is driven, and what the simulator is made with.
     """
