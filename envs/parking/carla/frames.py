@@ -9,6 +9,9 @@ import time
 from typing import Any
 
 KEPT = 8
+# A core that has gone to sleep takes some tenths of a millisecond to wake up, as much as a message
+# takes on its way. A tick's messages come within milliseconds, so for these a waiting driver dozes.
+DOZE, DOZING = 1e-4, 0.02
 
 
 class FrameBuffer:
@@ -27,12 +30,19 @@ class FrameBuffer:
         """The data of a frame, waited for at most so long; None where it did not come."""
         deadline = time.monotonic() + seconds
         while frame not in self._data:
+            self._doze(min(DOZING, seconds))
             left = deadline - time.monotonic()
             try:
                 self._keep(self._arrived.get(timeout=max(left, 0.0)))
             except queue.Empty:
                 return None
         return self._data[frame]
+
+    def _doze(self, seconds: float) -> None:
+        """Wait for the next data, but not for long, looking again and again."""
+        end = time.monotonic() + seconds
+        while self._arrived.empty() and time.monotonic() < end:
+            time.sleep(DOZE)
 
     def before(self, frame: int) -> Any | None:
         """The newest data of an earlier frame, None where there are none."""
