@@ -25,7 +25,7 @@ def run(words: list[str]) -> int:
     actions = {"serve": _serve, "launch": _launch, "check": _check}
     if action not in actions:
         raise ValueError(f"helmsight carla knows {', '.join(actions)}; got {action!r}")
-    values = configuration("carla", rest)
+    values = configuration(f"carla {action}", rest)
     return 0 if values is None else actions[action](values)
 
 

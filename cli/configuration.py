@@ -24,6 +24,7 @@ CALLING = {"demo": ("collect", "train", "evaluate"), "sweep": ("train", "evaluat
 def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
     """The resolved configuration of a command, or None after its help was asked for and printed.
 
+    command: as it is typed, "eval" or "carla serve".
     Raises ValueError for words that are no KEY=VALUE, unknown keys (with the near match), unknown
     choices of a group, values of another kind than the default's, and keys without a default that
     were not given. Keys that a command only passes on (`CALLING`) are judged by the command that
@@ -31,7 +32,7 @@ def configuration(command: str, words: list[str]) -> dict[str, Any] | None:
     """
     import helmsight.configs
 
-    folder = Path(helmsight.configs.__path__[0]) / command
+    folder = Path(helmsight.configs.__path__[0]).joinpath(*command.split())
     if any(word in HELP_WORDS for word in words):
         print(_help(command, folder))
         return None

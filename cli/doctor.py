@@ -35,7 +35,7 @@ State = Literal["ok", "missing", "broken"]
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found. `remedy` is the command that helps; empty where nothing is wrong.
+    """What one check found. `remedy` is what helps, a command where there is one.
 
     required: whether the embedded parking job needs it.
     """

@@ -25,7 +25,7 @@ ASSETS_REPOSITORY = "lerobot/libero-assets"
 # Without their dependencies: what hf-libero names beside these is for training networks of its own,
 # and holds MuJoCo and OpenCV back. The extra has what is needed of it.
 INSTALL = (
-    "pip install 'helmsight[libero]' && "
+    "pip install 'helmsight[train,libero,language]' && "
     "pip install --no-deps hf-libero==0.1.4 robosuite==1.4.0 bddl==1.0.1"
 )
 # What tells a folder of the benchmark's assets from any other.

@@ -1,9 +1,9 @@
 """How a scenario looks: ground, light, haze, colours and camera noise, drawn per split.
 
 `train`, `val` and `test` draw from one set of ranges; `shifted` draws from ranges that share
-nothing with it, so that a policy's success there measures robustness and not memory. `val_wide`, and
-demonstrations if they are to, draw from `WIDE`: many more grounds and colours (domain randomisation,
-Tobin et al. 2017), and still nothing of what `shifted` draws from.
+nothing with it, so that a policy's success there measures robustness and not memory. `val_wide`,
+and demonstrations if they are to, draw from `WIDE`: many more grounds and colours (domain
+randomisation, Tobin et al. 2017), and still nothing of what `shifted` draws from.
 """
 
 from __future__ import annotations

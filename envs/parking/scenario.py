@@ -3,9 +3,9 @@
 Two families. `standard` has the published benchmark's geometry. `cluttered` has a 7 m aisle with
 boxes in the way and neighbours that stand into the target slot, because the published one can be
 driven nearly blind. The splits `test` and `shifted` hold the same 96 scenarios (16 target slots x
-6 starts); only their appearances differ. `val_wide` is to `val` what `shifted` is to `test`, with
-looks between the two, so that policies can be chosen by how robust they are without being shown
-what they are reported on.
+6 starts); only their appearances and sensor noise differ. `val_wide` is `val` in looks between
+those of training and of `shifted`, so that policies can be chosen by how robust they are without
+being shown what they are reported on.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
     if split == "val_wide":
         return replace(wide_twin(make_scenario(family, "val", index, approach)), split=split)
     kind = FAMILIES[family]
-    # `shifted` shares the geometry of `test` and differs in its appearance alone.
+    # `shifted` shares the geometry of `test`; its appearance and its noise are its own.
     geometry_split = "test" if split == "shifted" else split
     random = _random(family, geometry_split, index)
     slot, start = _slot_and_start(kind.lot, split, index, random)
@@ -168,7 +168,7 @@ def make_scenario(family: str, split: str, index: int, approach: str = "reverse"
 
 
 def shifted_twin(scenario: Scenario) -> Scenario:
-    """The same scenario in a look that training never shows; geometry and noise stay the same.
+    """The same scenario in a look that training never shows; geometry and sensor noise stay.
 
     The look is drawn as the `shifted` split draws its own, and is a pure function of the scenario:
     driven by the same actions, both go through the same states and differ in their pictures alone.
@@ -179,7 +179,7 @@ def shifted_twin(scenario: Scenario) -> Scenario:
 
 
 def wide_twin(scenario: Scenario) -> Scenario:
-    """The same scenario in a look drawn from `WIDE`; geometry and noise stay the same.
+    """The same scenario in a look drawn from `WIDE`; geometry and sensor noise stay the same.
 
     Of the splits only `val_wide` has such looks; collections may. A pure function of the scenario.
     """

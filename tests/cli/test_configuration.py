@@ -109,6 +109,12 @@ def test_help_lists_every_key_of_a_command(command, capsys):
     assert not absent
 
 
+def test_a_part_of_a_command_has_keys_of_its_own():
+    assert configuration("carla serve", ["port=0"]) == {"port": 0}
+    with pytest.raises(ValueError, match="unknown key 'episodes'"):
+        configuration("carla serve", ["episodes=3"])
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help(command, capsys):
     assert main([command, "--help"]) == 0

@@ -26,7 +26,9 @@ def commands(page: Path) -> Iterator[list[str]]:
     for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.strip().replace("$family", "standard"), comments=True)
-            if len(words) > 1 and words[0] == "helmsight" and words[1] in COMMANDS:
+            if len(words) > 2 and words[:2] == ["helmsight", "carla"]:
+                yield [" ".join(words[1:3]), *words[3:]]
+            elif len(words) > 1 and words[0] == "helmsight" and words[1] in COMMANDS:
                 yield words[1:]
 
 

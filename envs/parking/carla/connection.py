@@ -149,7 +149,7 @@ class SynchronousWorld:
     def _settings_to_restore(self) -> Any:
         """The server's settings; those of asynchronous mode where a dead client left it stopped.
 
-        Raises RuntimeError where another client drives the server in synchronous mode.
+        Raises ServerTaken where another client drives the server in synchronous mode.
         """
         settings = self.world.get_settings()
         if not settings.synchronous_mode:

@@ -29,7 +29,7 @@ _KEYS = ("map", "family", "aisle_yaw", "ground", "rows_axis", "rows", "columns")
 
 @dataclass(frozen=True)
 class LotMap:
-    """A lot in a CARLA map. Fields as in the module's list; x, y: of rows and columns, metres."""
+    """A lot in a CARLA map. Fields as in the module's list."""
 
     map: str
     family: str

@@ -37,10 +37,10 @@ class CarlaParkingSimulator:
     (`lot_map`); None takes Town04_Opt, or on `helmsight carla serve` its own lots.
     seconds: how long an answer may take. image_seconds: how long an image may come after its tick.
 
-    Truth comes from the server's snapshots, speed and steering too; acceleration and yaw rate of
-    the sensors from CARLA's inertial unit. The noise is that of `NoisySensors`, as everywhere.
-    Cameras are mounted at the first `render` and stay for the episodes after it; while there are
-    any, every tick makes their images.
+    Truth comes from the server's snapshots, and the steering angle from a wheel's; acceleration and
+    yaw rate of the sensors from CARLA's inertial unit. The noise is that of `NoisySensors`, as
+    everywhere. Cameras are mounted at the first `render` and stay for the episodes after it; while
+    there are any, every tick makes their images.
     """
 
     def __init__(

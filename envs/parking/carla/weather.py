@@ -1,6 +1,6 @@
 """A scenario's appearance as CARLA's weather: sun, haze, clouds and wet ground.
 
-What weather cannot say (paint, ground material, the camera's noise) stays CARLA's own.
+What weather cannot say (painted lines, ground material, the camera's noise) stays CARLA's own.
 """
 
 from __future__ import annotations
