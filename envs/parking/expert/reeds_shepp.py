@@ -57,6 +57,7 @@ def _tau_omega(u: Floats, v: Floats, xi: Floats, eta: Floats, yaw: Floats) -> tu
 
 
 def _positive(*lengths: Floats) -> NDArray[np.bool_]:
+    """Where none of these is negative, but for rounding. In turning radii, as the goal is."""
     valid = lengths[0] >= -_ROUNDING
     for length in lengths[1:]:
         valid = valid & (length >= -_ROUNDING)
@@ -106,7 +107,7 @@ def _four_turns_one_cusp(x: Floats, y: Floats, yaw: Floats):  # type: ignore[no-
     rho = 0.25 * (2.0 + np.hypot(xi, eta))
     u = np.arccos(np.minimum(rho, 1.0))
     t, v = _tau_omega(u, -u, xi, eta, yaw)
-    return (t, u, -u, v), _positive(1.0 - rho, t, -v)
+    return (t, u, -u, v), _positive(4.0 * (1.0 - rho), t, -v)
 
 
 def _four_turns_two_cusps(x: Floats, y: Floats, yaw: Floats):  # type: ignore[no-untyped-def]
@@ -115,7 +116,7 @@ def _four_turns_two_cusps(x: Floats, y: Floats, yaw: Floats):  # type: ignore[no
     rho = (20.0 - xi * xi - eta * eta) / 16.0
     u = -np.arccos(np.clip(rho, 0.0, 1.0))
     t, v = _tau_omega(u, u, xi, eta, yaw)
-    return (t, u, u, v), _positive(rho, 1.0 - rho, t, v)
+    return (t, u, u, v), _positive(rho, 4.0 * (1.0 - rho), t, v)
 
 
 def _cusp_straight_left(x: Floats, y: Floats, yaw: Floats):  # type: ignore[no-untyped-def]
