@@ -49,7 +49,7 @@ class Actor:
     """One actor. `transform` is relative to the parent for what is attached to one.
 
     stream: id of a sensor's stream, 0 for other actors. physics: whether it was left on.
-    camera: what a camera's attributes and mount come to.
+    camera: what a camera's attributes and mount come to. placed: see `Actors.world_transform`.
     """
 
     identity: int
@@ -60,6 +60,7 @@ class Actor:
     physics: bool = True
     attributes: dict[str, str] = field(default_factory=dict)
     camera: CameraSpec | None = None
+    placed: _Placed | None = None
 
     @cached_property
     def kind(self) -> str:
@@ -116,13 +117,11 @@ class Actors:
     def __init__(self) -> None:
         self._next = FIRST_ACTOR
         self._actors: dict[int, Actor] = {}
-        self._placed: dict[int, _Placed] = {}
         self.clear()
 
     def clear(self) -> None:
         """Begin an episode: nobody is there but the spectator."""
         self._actors.clear()
-        self._placed.clear()
         self._actors[SPECTATOR] = Actor(SPECTATOR, [0, "spectator", []], ORIGIN)
 
     def __iter__(self) -> Iterator[Actor]:
@@ -181,8 +180,6 @@ class Actors:
         if identity == SPECTATOR or identity not in self._actors:
             return []
         attached = [actor.identity for actor in self if actor.parent == identity]
-        for gone in attached:
-            self._placed.pop(gone, None)
         return [self._actors.pop(gone) for gone in (*attached, identity)]
 
     def _refuse_too_many(self, actor: Actor) -> None:
@@ -211,9 +208,9 @@ class Actors:
         if not actor.parent:
             return actor.transform
         base, own = self.get(actor.parent).transform, actor.transform
-        placed = self._placed.get(actor.identity)
+        placed = actor.placed
         if placed is None or placed.base is not base or placed.own is not own:
-            placed = self._placed[actor.identity] = _Placed(base, own, _on(base, own))
+            placed = actor.placed = _Placed(base, own, _on(base, own))
         return placed.world
 
 
