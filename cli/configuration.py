@@ -18,7 +18,7 @@ OPEN = ("families", "approaches")
 LITERAL = ("checkpoint", "data", "out", "start", "teacher", "record", "lot", "instruction")
 PLAIN = re.compile(r"[\w./+-]+", re.ASCII)  # what Hydra reads as a string without quotes
 # Commands that call others, and the mappings that hold those others' words.
-CALLING = {"demo": ("collect", "train", "evaluate"), "sweep": ("train", "evaluate")}
+CALLING = {"demo": ("collect", "train", "evaluate"), "sweep": ("train", "evaluate", "explain")}
 
 
 def configuration(command: str, words: list[str]) -> dict[str, Any] | None:

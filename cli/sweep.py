@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from helmsight.cli.configuration import configuration
 from helmsight.cli.demo import override_words
 from helmsight.cli.output_folder import SWEEP, output_folder
+
+EXPLANATION = "explanation"
+SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -25,32 +29,91 @@ class Job:
     folder: Path
 
 
-def run(words: list[str]) -> int:
-    """Train and evaluate every job, then compare; returns the first exit code that is not 0.
+@dataclass(frozen=True)
+class Tests:
+    """What every trained policy goes through.
 
-    Raises ValueError, before any work, for a word that training or evaluation does not know.
+    evaluations: name and words for `helmsight eval`. explanation: words for `helmsight explain`,
+    None where the maps are not measured.
+    """
+
+    evaluations: list[tuple[str, list[str]]]
+    explanation: list[str] | None
+
+
+def run(words: list[str]) -> int:
+    """Train and test every job, then compare; returns the first exit code that is not 0.
+
+    Jobs that another process works at are left to it: the same command, started again beside the
+    first, shares the work.
+
+    Raises ValueError, before any work, for a word that a called command does not know.
     """
     values = configuration("sweep", words)
     if values is None:
         return 0
-    from helmsight.eval.sweep import summarise
-
     out = output_folder(values["out"], SWEEP)
     sweep = list(jobs(values, out))
-    evaluated = list(evaluations(values))
-    _refuse_wrong_words(sweep, evaluated)
-    for number, job in enumerate(sweep, start=1):
-        print(f"\n[{number}/{len(sweep)}] {job.variant}, seed {job.seed}", flush=True)
-        code = _run_job(job, evaluated)
-        if code != 0:
-            return code
+    tests = Tests(list(evaluations(values)), explanation(values))
+    _refuse_wrong_words(sweep, tests)
+    code = share(sweep, lambda job: _run_job(job, tests))
+    if code == 0:
+        _compare(sweep, values["baseline"], tests, out)
+    return code
+
+
+def share(sweep: Sequence[Job], work: Callable[[Job], int]) -> int:
+    """Work at every job that no other process works at, then wait for theirs.
+
+    A job that another process gave up, or was killed at, is taken over. Returns the first exit code
+    that is not 0.
+    """
+    from helmsight.training.file_lock import lock_file
+
+    pending, said = list(enumerate(sweep, start=1)), 0
+    while pending:
+        others = []
+        for number, job in pending:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_file(job.folder / ".lock")
+            if lock is None:
+                others.append((number, job))
+                continue
+            with lock:
+                print(f"\n[{number}/{len(sweep)}] {job.variant}, seed {job.seed}", flush=True)
+                code = work(job)
+            if code != 0:
+                return code
+        if len(others) == len(pending):
+            if said != len(others):
+                said = len(others)
+                print(f"\nwaiting for {said} that other processes work at", flush=True)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        pending = others
+    return 0
+
+
+def _compare(sweep: Sequence[Job], baseline: str, tests: Tests, out: Path) -> None:
+    """Compare all jobs, and print and write what comes of it."""
+    from helmsight.eval.sweep.maps import compare_maps
+    from helmsight.eval.sweep.outcomes import compare_outcomes
+    from helmsight.eval.sweep.summary import SweepSummary
+
     folders: dict[str, list[Path]] = {}
     for job in sweep:
         folders.setdefault(job.variant, []).append(job.folder)
-    summary = summarise(folders, values["baseline"], [name for name, _ in evaluated])
+    maps = None
+    if tests.explanation is not None:
+        maps = compare_maps(
+            {
+                variant: [folder / EXPLANATION for folder in seeds]
+                for variant, seeds in folders.items()
+            }
+        )
+    names = [name for name, _ in tests.evaluations]
+    summary = SweepSummary(compare_outcomes(folders, baseline, names), maps)
     summary.write(out)
-    print(f"\n{summary.table()}\n\n{out / 'table.md'}, {out / 'figure.svg'}")
-    return 0
+    print(f"\n{summary.tables()}\n\n{out / 'table.md'}, {out / 'figure.svg'}")
 
 
 def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
@@ -144,25 +207,42 @@ def _as_name(value: Any) -> str:
     return str(value).replace("/", "_")
 
 
-def _refuse_wrong_words(sweep: list[Job], evaluated: list[tuple[str, list[str]]]) -> None:
+def explanation(values: Mapping[str, Any]) -> list[str] | None:
+    """The words of every job's explanation; None where nothing of the maps is to be measured."""
+    explain = {key: value for key, value in values["explain"].items() if value is not None}
+    if not explain.get("metrics"):
+        return None
+    return list(override_words({**explain, "workers": values["workers"]}))
+
+
+def _refuse_wrong_words(sweep: list[Job], tests: Tests) -> None:
     for job in {job.variant: job for job in sweep}.values():
         try:
             configuration("train", job.words)
         except ValueError as error:
             raise ValueError(f"variant {job.variant!r}: {error}") from error
-    for name, words in evaluated:
+    tested = ["checkpoint=trained", "out=tested"]
+    for name, words in tests.evaluations:
         try:
-            configuration("eval", ["checkpoint=trained", "out=evaluated", *words])
+            configuration("eval", [*tested, *words])
         except ValueError as error:
             raise ValueError(f"evaluation {name!r}: {error}") from error
+    try:
+        configuration("explain", [*tested, *(tests.explanation or [])])
+    except ValueError as error:
+        raise ValueError(f"explanation: {error}") from error
 
 
-def _run_job(job: Job, evaluated: list[tuple[str, list[str]]]) -> int:
-    """Train, then evaluate; both know what is complete on disk, and refuse what is another's."""
+def _run_job(job: Job, tests: Tests) -> int:
+    """Train, then test; each knows what is complete on disk, and refuses what is another's."""
     code: int = import_module("helmsight.cli.train").run(job.words)
-    for name, words in evaluated:
+    trained = {"checkpoint": str(job.folder / "run")}
+    for name, words in tests.evaluations:
         if code != 0:
             return code
-        where = {"checkpoint": str(job.folder / "run"), "out": str(job.folder / name)}
-        code = import_module("helmsight.cli.eval").run([*override_words(where), *words])
+        where = override_words({**trained, "out": str(job.folder / name)})
+        code = import_module("helmsight.cli.eval").run([*where, *words])
+    if code == 0 and tests.explanation is not None:
+        where = override_words({**trained, "out": str(job.folder / EXPLANATION)})
+        code = import_module("helmsight.cli.explain").run([*where, *tests.explanation])
     return code

@@ -113,6 +113,45 @@ def clustered_mean_interval(
     return Interval(mean, mean - half, mean + half, n)
 
 
+class Spread(NamedTuple):
+    """A standard deviation within groups, on so many degrees of freedom; None on none."""
+
+    deviation: float | None
+    degrees: int
+
+
+def pooled_spread(groups: Sequence[Sequence[float]]) -> Spread:
+    """Standard deviation of values around the mean of their own group, over all groups.
+
+    Three trainings of one variant say little of how far trainings differ; those of many variants
+    together say it well, where it is about the same for all of them.
+    """
+    degrees = sum(len(group) - 1 for group in groups if group)
+    if degrees == 0:
+        return Spread(None, 0)
+    squares = math.fsum((value - fmean(group)) ** 2 for group in groups for value in group)
+    return Spread(math.sqrt(squares / degrees), degrees)
+
+
+def difference_of_means(
+    first: Sequence[float], second: Sequence[float], spread: Spread, confidence: float = 0.95
+) -> Interval:
+    """Mean of the first minus mean of the second, each value being off by the given spread.
+
+    Student's t interval on the spread's degrees of freedom (Fisher's least significant difference,
+    where the spread is pooled over more groups than these two); `n` is the smaller group's size.
+    """
+    n = min(len(first), len(second))
+    if n == 0:
+        return Interval(None, None, None, 0)
+    value = fmean(first) - fmean(second)
+    if spread.deviation is None:
+        return Interval(value, None, None, n)
+    error = spread.deviation * math.sqrt(1.0 / len(first) + 1.0 / len(second))
+    half = student_t_quantile(0.5 + confidence / 2, spread.degrees) * error
+    return Interval(value, value - half, value + half, n)
+
+
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value of McNemar's test (1947): binomial over the discordant pairs.
 

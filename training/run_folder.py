@@ -15,7 +15,6 @@ RUN/
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -30,6 +29,7 @@ import yaml
 
 from helmsight.policies.plain_config import flatten, mapping_differences
 from helmsight.training.checkpoint import CheckpointStore, write_file_atomically
+from helmsight.training.file_lock import lock_file
 
 PACKAGES = (
     "helmsight",
@@ -158,20 +158,15 @@ class RunFolder:
 
 
 def _acquire_lock(path: Path) -> IO[str] | None:
-    """Lock a run's folder against a second run; the kernel frees it however we end.
+    """Lock a run's folder against a second run.
 
     The processes of one run (`accelerate launch`) share the folder: the first of them holds it.
     """
     if os.environ.get("RANK", "0") != "0":
         return None
-    lock = (path / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise ValueError(f"another process is training in {path}") from error
-    except OSError:
-        pass  # a file system without locks: rather unguarded than not at all
+    lock = lock_file(path / ".lock")
+    if lock is None:
+        raise ValueError(f"another process is training in {path}")
     return lock
 
 

@@ -69,11 +69,8 @@ class MeasureLog(FolderLog):
             write_atomically(file, json.dumps(self.identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeMeasures]:
-        """Measures of every finished episode; what follows the last line end is ignored."""
-        if not self.path.exists():
-            return {}
-        entries = [EpisodeMeasures(**json.loads(line)) for line in whole_lines(self.path)]
-        return {entry.episode: entry for entry in entries}
+        """Measures of every finished episode."""
+        return read_measures(self.folder)
 
     def append(self, measures: EpisodeMeasures) -> None:
         self.append_line(json.dumps(measures.to_dict(), allow_nan=False))
@@ -86,6 +83,15 @@ class MeasureLog(FolderLog):
             np.save(partial, make())
             partial.replace(file)
         return load_usual(self.folder)
+
+
+def read_measures(folder: Path) -> dict[int, EpisodeMeasures]:
+    """Measures of every finished episode; what follows the last line end is ignored."""
+    file = folder / MeasureLog.file_name
+    if not file.exists():
+        return {}
+    entries = [EpisodeMeasures(**json.loads(line)) for line in whole_lines(file)]
+    return {entry.episode: entry for entry in entries}
 
 
 def load_usual(folder: Path) -> NDArray[np.float64]:

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from helmsight.cli import sweep
 from helmsight.cli.configuration import configuration
-from helmsight.cli.sweep import evaluations, expand, jobs, run
+from helmsight.cli.sweep import Job, evaluations, expand, explanation, jobs, run, share
+from helmsight.training.file_lock import lock_file
 
 EXPERIMENTS = ("parking_attention", "libero_parts")
 
@@ -97,6 +99,7 @@ def test_a_variant_that_comes_twice_is_refused():
     ("word", "message"),
     [
         ("evaluate.epsiodes=4", "evaluation 'standard-test': unknown key 'epsiodes'"),
+        ("explain.epsiodes=4", "explanation: unknown key 'epsiodes'"),
         ("train.max_stesp=4", "variant 'attention=none': unknown key 'max_stesp'"),
         ("variants=['attention=nome']", "variant 'attention=nome': "),
     ],
@@ -105,3 +108,55 @@ def test_a_wrong_word_is_refused_before_any_work(tmp_path, word, message):
     with pytest.raises(ValueError, match=message):
         run(["data=D", f"out={tmp_path / 'O'}", word])
     assert not (tmp_path / "O").exists()
+
+
+def test_the_attention_experiment_measures_every_variant_s_maps():
+    words = explanation(values("workers=1"))
+    given = configuration("explain", ["checkpoint=C", "out=O", *words])
+    assert (given["metrics"], given["workers"], given["env_options"]["family"]) == (
+        True,
+        1,
+        "cluttered",
+    )
+
+
+def test_maps_are_not_measured_where_that_is_turned_off():
+    assert explanation(values("explain.metrics=false")) is None
+    assert explanation(values("experiment=libero_parts")) is None
+
+
+@pytest.fixture
+def two_jobs(tmp_path):
+    return [Job(name, 0, [], tmp_path / name) for name in ("first", "second")]
+
+
+def test_a_job_that_another_process_works_at_is_left_to_it_until_it_is_free(two_jobs, monkeypatch):
+    first, _ = two_jobs
+    first.folder.mkdir()
+    others = lock_file(first.folder / ".lock")
+    worked = []
+
+    def look_again(_seconds):
+        worked.append("wait")
+        others.close()
+
+    monkeypatch.setattr(sweep.time, "sleep", look_again)
+    assert share(two_jobs, lambda job: worked.append(job.variant) or 0) == 0
+    assert worked == ["second", "wait", "first"]
+
+
+def test_nobody_else_can_work_at_a_job_under_way(two_jobs):
+    def work(job):
+        assert lock_file(job.folder / ".lock") is None
+        return 0
+
+    assert share(two_jobs, work) == 0
+    freed = lock_file(two_jobs[0].folder / ".lock")
+    assert freed is not None
+    freed.close()
+
+
+def test_the_first_exit_code_that_is_not_0_ends_a_sweep(two_jobs):
+    worked = []
+    assert share(two_jobs, lambda job: worked.append(job.variant) or 130) == 130
+    assert worked == ["first"]

@@ -8,9 +8,11 @@ from helmsight.eval.statistics import (
     clustered_mean_interval,
     clustered_paired_difference,
     clustered_proportion,
+    difference_of_means,
     mcnemar_exact,
     mean_interval,
     paired_difference,
+    pooled_spread,
     student_t_quantile,
     wilson,
 )
@@ -162,3 +164,35 @@ def test_equal_variants_that_always_park_leave_a_difference_open():
     difference = clustered_paired_difference(always, always)
     assert difference.value == 0.0
     assert difference.low < -0.2 and difference.high > 0.2
+
+
+def test_of_two_groups_the_difference_of_means_has_student_s_interval():
+    # Means 2 and 5, squares 2 and 8 on 2 degrees of freedom each: s^2 = 10 / 4.
+    first, second = [1.0, 2.0, 3.0], [3.0, 5.0, 7.0]
+    spread = pooled_spread([first, second])
+    assert spread.degrees == 4
+    interval = difference_of_means(first, second, spread)
+    half = 2.776445 * math.sqrt(10 / 4 * 2 / 3)
+    assert interval == pytest.approx((-3.0, -3.0 - half, -3.0 + half, 3), rel=1e-6)
+
+
+def test_more_groups_narrow_the_interval_of_a_difference_between_two():
+    first, second, third = [1.0, 3.0], [4.0, 6.0], [7.0, 9.0]
+    two = difference_of_means(first, second, pooled_spread([first, second]))
+    three = difference_of_means(first, second, pooled_spread([first, second, third]))
+    assert three.value == two.value
+    assert three.high - three.low < two.high - two.low
+
+
+def test_groups_of_one_have_no_spread_and_their_difference_no_interval():
+    assert pooled_spread([[1.0], [2.0]]) == (None, 0)
+    assert difference_of_means([3.0], [2.0], pooled_spread([[3.0], [2.0]])) == (1.0, None, None, 1)
+    assert difference_of_means([], [2.0], pooled_spread([[2.0]])).value is None
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_a_spread_within_groups_does_not_see_where_the_groups_lie(groups):
+    moved = [[value + 10.0 * index for value in group] for index, group in enumerate(groups)]
+    one, other = pooled_spread(groups), pooled_spread(moved)
+    assert one.degrees == other.degrees
+    assert one.deviation == pytest.approx(other.deviation, abs=1e-6)

@@ -1,12 +1,16 @@
 import json
+import math
 from xml.etree import ElementTree
 
 import pytest
 
 from helmsight.envs.registration import LIBERO_ID, PARKING_ID
 from helmsight.eval.records import EpisodeRecord
-from helmsight.eval.sweep import figure, summarise
+from helmsight.eval.sweep.figure import figure
+from helmsight.eval.sweep.outcomes import compare_outcomes
+from helmsight.eval.sweep.summary import SweepSummary
 
+SVG = "{http://www.w3.org/2000/svg}"
 BASELINE, VARIANT = "attention=none", "attention=jacobian"
 
 
@@ -39,14 +43,14 @@ def folders(tmp_path):
 
 
 def test_levels_are_pooled_over_the_seeds_and_listed_by_seed(folders):
-    result = summarise(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
+    result = compare_outcomes(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
     assert result[VARIANT].level["TSR"].value == pytest.approx(100 * 4 / 6)
     assert result[VARIANT].level["TSR"].n == 6
     assert result[BASELINE].seeds["TSR"] == pytest.approx([100 / 3, 0.0])
 
 
 def test_the_difference_is_paired_by_episode_whose_number_sets_the_interval(folders):
-    result = summarise(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
+    result = compare_outcomes(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
     difference = result[VARIANT].difference["TSR"]
     assert difference.value == pytest.approx(100 * (1.0 + 0.5 + 0.0) / 3)
     assert difference.n == 3
@@ -54,20 +58,38 @@ def test_the_difference_is_paired_by_episode_whose_number_sets_the_interval(fold
     assert result[BASELINE].difference is None
 
 
+def test_the_interval_over_seeds_takes_their_spread_from_all_variants(folders):
+    result = compare_outcomes(folders, BASELINE, ["cluttered-test"]).results["cluttered-test"]
+    difference = result[VARIANT].difference_of_seeds["TSR"]
+    assert difference.value == pytest.approx(result[VARIANT].difference["TSR"].value)
+    # The baseline's seeds park in 1/3 and 0, the variant's in 2/3 both: on 2 degrees of freedom.
+    deviation = 100 * math.sqrt(2 * (1 / 6) ** 2 / 2)
+    assert difference.high - difference.value == pytest.approx(4.302653 * deviation, rel=1e-5)
+    assert result[BASELINE].difference_of_seeds is None
+
+
+def test_one_seed_a_variant_has_no_interval_over_seeds(folders):
+    alone = {variant: seeds[:1] for variant, seeds in folders.items()}
+    outcomes = compare_outcomes(alone, BASELINE, ["cluttered-test"])
+    difference = outcomes.results["cluttered-test"][VARIANT].difference_of_seeds["TSR"]
+    assert (difference.low, difference.high) == (None, None)
+    assert len(list(ElementTree.fromstring(figure(outcomes)).iter(f"{SVG}circle"))) == 1
+
+
 def test_a_seed_over_other_episodes_is_refused(folders, tmp_path):
     folders[VARIANT].append(evaluation(tmp_path / "jacobian" / "2", ["TSR", "TSR"]))
     with pytest.raises(ValueError, match="cluttered-test: attention=jacobian ran 2 episodes"):
-        summarise(folders, BASELINE, ["cluttered-test"])
+        compare_outcomes(folders, BASELINE, ["cluttered-test"])
 
 
 def test_table_summary_and_figure_say_the_same(folders, tmp_path):
-    summary = summarise(folders, BASELINE, ["cluttered-test"])
-    summary.write(tmp_path)
+    outcomes = compare_outcomes(folders, BASELINE, ["cluttered-test"])
+    SweepSummary(outcomes, None).write(tmp_path)
     written = json.loads((tmp_path / "summary.json").read_text())
     difference = written["results"]["cluttered-test"][VARIANT]["difference"]["TSR"]
     assert f"{difference['value']:+.1f} [" in (tmp_path / "table.md").read_text()
     drawing = ElementTree.fromstring((tmp_path / "figure.svg").read_text())
-    circles = list(drawing.iter("{http://www.w3.org/2000/svg}circle"))
+    circles = list(drawing.iter(f"{SVG}circle"))
     assert len(circles) == 1
     assert float(circles[0].get("cx")) > 480.0  # right of the middle: better than the baseline
 
@@ -77,10 +99,12 @@ def test_an_arm_s_variants_are_compared_by_its_own_success(tmp_path):
         name: [evaluation(tmp_path / name, outcomes, LIBERO_ID)]
         for name, outcomes in ((BASELINE, ["SR", "TR"]), (VARIANT, ["SR", "SR"]))
     }
-    summary = summarise(folders, BASELINE, ["cluttered-test"])
+    summary = compare_outcomes(folders, BASELINE, ["cluttered-test"])
     result = summary.results["cluttered-test"][VARIANT]
     assert result.difference["SR"].value == pytest.approx(50.0)
     assert result.decision_ms.value == pytest.approx(5.0)
     assert ">SR over attention=none" in figure(summary)
-    assert "points, paired by episode, 95 % intervals" in figure(summary)
-    assert summary.table().splitlines()[0].endswith("| SR, % | over baseline | decision, ms |")
+    assert "other episodes (paired), thin: other seeds" in figure(summary)
+    assert (
+        summary.table().splitlines()[0].startswith("| evaluation | variant | SR, % | each seed |")
+    )

@@ -1,0 +1,215 @@
+"""How the episodes of a sweep's variants ended: levels, and paired differences to the baseline.
+
+The difference of a variant to the baseline is taken an episode: the mean over the variant's seeds
+minus the mean over the baseline's. It has two intervals, because two things would come out
+otherwise another time:
+
+- other episodes: they are the units of the first, so that several seeds in one world do not count
+  as several worlds;
+- other seeds: the second is over trainings, on these episodes. How far trainings of one variant
+  differ is taken from all variants together, since a few seeds of one say little of it.
+
+A difference is one of the method, and not of luck, where both leave 0 out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
+from helmsight.eval.records import EpisodeRecord, read_evaluation
+from helmsight.eval.statistics import (
+    Interval,
+    clustered_mean_interval,
+    clustered_paired_difference,
+    clustered_proportion,
+    difference_of_means,
+    pooled_spread,
+)
+
+Runs = Sequence[Mapping[int, EpisodeRecord]]
+
+
+@dataclass(frozen=True)
+class VariantOutcomes:
+    """A variant in one evaluation, rates in percent.
+
+    level: rates pooled over seeds. seeds: the rates of each seed alone. difference: to the
+    baseline, in points, paired by episode; difference_of_seeds: the same with the interval over
+    trainings; both None for the baseline itself. decision_ms: mean time of a decision, in
+    milliseconds, as the evaluation's workers had it.
+    """
+
+    level: dict[str, Interval]
+    seeds: dict[str, list[float]]
+    difference: dict[str, Interval] | None
+    difference_of_seeds: dict[str, Interval] | None
+    decision_ms: Interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible form."""
+        return {
+            "metrics": _plain(self.level),
+            "seeds": self.seeds,
+            "difference": self.difference and _plain(self.difference),
+            "difference_of_seeds": self.difference_of_seeds and _plain(self.difference_of_seeds),
+            "decision_ms": self.decision_ms._asdict(),
+        }
+
+
+def _plain(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    return {name: interval._asdict() for name, interval in intervals.items()}
+
+
+@dataclass(frozen=True)
+class SweepOutcomes:
+    """Results by evaluation (such as `cluttered-test`) and variant, the baseline first.
+
+    rates: the outcomes whose shares are compared, the success first.
+    """
+
+    baseline: str
+    rates: tuple[str, ...]
+    results: dict[str, dict[str, VariantOutcomes]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-compatible form."""
+        return {
+            evaluation: {variant: result.to_dict() for variant, result in variants.items()}
+            for evaluation, variants in self.results.items()
+        }
+
+    def table(self) -> str:
+        """A Markdown table: a row a variant and evaluation."""
+        heads = ["evaluation", "variant"]
+        for name in self.rates:
+            heads += [f"{name}, %", "each seed", "over baseline", "with other seeds"]
+        heads.append("decision, ms")
+        lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        for evaluation, variants in self.results.items():
+            for variant, result in variants.items():
+                cells = [evaluation, f"`{variant}`"]
+                cells += [cell for name in self.rates for cell in _rate_cells(result, name)]
+                cells.append(said(result.decision_ms, "{:.1f}"))
+                lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def _rate_cells(result: VariantOutcomes, rate: str) -> list[str]:
+    cells = [
+        said(result.level[rate], "{:.1f}"),
+        ", ".join(f"{alone:.1f}" for alone in result.seeds[rate]),
+    ]
+    if result.difference is None or result.difference_of_seeds is None:
+        return [*cells, "baseline", ""]
+    limits = said_limits(result.difference_of_seeds[rate], "{:+.1f}")
+    return [*cells, said(result.difference[rate], "{:+.1f}"), limits]
+
+
+def compare_outcomes(
+    folders: Mapping[str, Sequence[Path]], baseline: str, evaluations: Sequence[str]
+) -> SweepOutcomes:
+    """Compare variants; `folders` holds, for each, a folder a seed with the evaluations in it.
+
+    Raises ValueError when the jobs did not run the same episodes, or one ended in an error.
+    """
+    kind = _kind(folders[baseline][0] / evaluations[0])
+    results: dict[str, dict[str, VariantOutcomes]] = {}
+    for evaluation in evaluations:
+        runs = {
+            variant: [read_evaluation(folder / evaluation) for folder in seeds]
+            for variant, seeds in folders.items()
+        }
+        _refuse_other_episodes(evaluation, runs)
+        results[evaluation] = _compare(runs, baseline, kind.rates)
+    return SweepOutcomes(baseline, kind.rates, results)
+
+
+def _kind(evaluation: Path) -> EpisodeKind:
+    identity = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    return episode_kind(identity["env"])
+
+
+def _compare(
+    runs: Mapping[str, Runs], baseline: str, rates: Sequence[str]
+) -> dict[str, VariantOutcomes]:
+    outcomes = {variant: _alone(seeds, rates) for variant, seeds in runs.items()}
+    spreads = {
+        rate: pooled_spread([result.seeds[rate] for result in outcomes.values()]) for rate in rates
+    }
+    compared = {}
+    for variant, result in outcomes.items():
+        if variant == baseline:
+            compared[variant] = result
+            continue
+        compared[variant] = replace(
+            result,
+            difference={
+                rate: clustered_paired_difference(
+                    _by_episode(runs[variant], rate), _by_episode(runs[baseline], rate)
+                ).scaled(100)
+                for rate in rates
+            },
+            difference_of_seeds={
+                rate: _within_100(
+                    difference_of_means(
+                        result.seeds[rate], outcomes[baseline].seeds[rate], spreads[rate]
+                    )
+                )
+                for rate in rates
+            },
+        )
+    return compared
+
+
+def _within_100(difference: Interval) -> Interval:
+    """Student's limits of a difference in points, no further than points can differ."""
+    if difference.low is None or difference.high is None:
+        return difference
+    return difference._replace(low=max(-100.0, difference.low), high=min(100.0, difference.high))
+
+
+def _alone(seeds: Runs, rates: Sequence[str]) -> VariantOutcomes:
+    """A variant's levels, without any comparison."""
+    level, each = {}, {}
+    for rate in rates:
+        by_episode = _by_episode(seeds, rate)
+        level[rate] = clustered_proportion(by_episode).scaled(100)
+        each[rate] = [100.0 * fmean(run) for run in zip(*by_episode, strict=True)]
+    times = [record.decision_ms for run in seeds for record in run.values()]
+    return VariantOutcomes(level, each, None, None, clustered_mean_interval(times))
+
+
+def _by_episode(runs: Runs, outcome: str) -> list[list[bool]]:
+    """For each episode, in which of the runs it ended so."""
+    return [[run[episode].outcome == outcome for run in runs] for episode in sorted(runs[0])]
+
+
+def _refuse_other_episodes(evaluation: str, runs: Mapping[str, Runs]) -> None:
+    expected = next(iter(runs.values()))[0].keys()
+    for variant, seeds in runs.items():
+        for run in seeds:
+            if run.keys() != expected:
+                raise ValueError(
+                    f"{evaluation}: {variant} ran {len(run)} episodes, others {len(expected)} or "
+                    "different ones; only evaluations over the same episodes can be compared"
+                )
+
+
+def said(interval: Interval, form: str) -> str:
+    """An interval as text: `62.5 [52.5, 71.5]`."""
+    if interval.value is None:
+        return "n/a"
+    return f"{form.format(interval.value)} {said_limits(interval, form)}".rstrip()
+
+
+def said_limits(interval: Interval, form: str) -> str:
+    """The limits alone: `[52.5, 71.5]`, and nothing where there are none."""
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"[{form.format(interval.low)}, {form.format(interval.high)}]"

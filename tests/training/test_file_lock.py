@@ -1,0 +1,24 @@
+import errno
+import fcntl
+
+from helmsight.training.file_lock import lock_file
+
+
+def test_a_locked_file_is_refused_until_it_is_closed(tmp_path):
+    path = tmp_path / "lock"
+    first = lock_file(path)
+    assert first is not None
+    assert lock_file(path) is None
+    first.close()
+    second = lock_file(path)
+    assert second is not None
+    second.close()
+
+
+def test_a_file_system_without_locks_guards_nothing(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with lock_file(tmp_path / "lock") as lock:
+        assert lock is not None
