@@ -64,7 +64,8 @@ def test_the_interval_over_seeds_takes_their_spread_from_all_variants(folders):
     assert difference.value == pytest.approx(result[VARIANT].difference["TSR"].value)
     # The baseline's seeds park in 1/3 and 0, the variant's in 2/3 both: on 2 degrees of freedom.
     deviation = 100 * math.sqrt(2 * (1 / 6) ** 2 / 2)
-    assert difference.high - difference.value == pytest.approx(4.302653 * deviation, rel=1e-5)
+    assert difference.value - difference.low == pytest.approx(4.302653 * deviation, rel=1e-5)
+    assert difference.high == 100.0  # no two rates differ by more
     assert result[BASELINE].difference_of_seeds is None
 
 
