@@ -54,6 +54,12 @@ class Explainable(Protocol):
         the tokens do passes here: gate, decoder and whatever else reads them.
         """
 
+    def even_actions(self, state: TokenState) -> Tensor | None:
+        """`actions` with an attention that is the same for all tokens; None for a policy without.
+
+        What the attention is used for is how far these lie from `actions`.
+        """
+
     def attention(self, tokens: Tensor) -> Tensor | None:
         """The trained attention [B, N], a distribution over tokens; None for a policy without."""
 

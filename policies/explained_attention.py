@@ -49,6 +49,17 @@ class ExplainedAttention:
         attention: Tensor = self.gate(tokens).attention
         return attention
 
+    @torch.no_grad()
+    def even(self, tokens: Tensor) -> Tensor | None:
+        """Tokens [B, N, D] gated by an attention that is the same for all of a moment's tokens.
+
+        None for a policy without attention.
+        """
+        if self._config.signal == "none":
+            return None
+        evened: Tensor = self.gate.even(tokens)
+        return evened
+
     def target(self, tokens: Tensor, ungated: TokenFunction) -> Tensor | None:
         """What it was trained towards, [B, N], in the mean over probes and so without their noise.
 

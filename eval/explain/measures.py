@@ -108,6 +108,7 @@ class Measurer:
             return result
         now = Decisions(self.maker, first, self.device, generator)
         self._faithfulness(now, result)
+        self._use(now, result)
         self._focus(first, now, result)
         self._stability(recording.frames, first, now, result, generator)
         self._shift(twins, first, now, result, generator)
@@ -127,6 +128,12 @@ class Measurer:
             result.curves[name] = [
                 [round(float(height), 6) for height in curve.mean(dim=0)] for curve in curves
             ]
+
+    def _use(self, now: Decisions, result: EpisodeMeasures) -> None:
+        with torch.no_grad():
+            even = self.maker.policy.even_actions(now.state)
+        if even is not None:
+            result.add("attention_use", DECISION, action_distance(even, now.actions).tolist())
 
     def _focus(self, frames: Sequence[Frame], now: Decisions, result: EpisodeMeasures) -> None:
         for name, values in now.maps.items():

@@ -55,6 +55,14 @@ MEASURES: dict[str, Measure] = {
         "Mean distance from the decision while tokens are put in, those first that the map "
         "calls most important",
     ),
+    "attention_use": Measure(
+        "Use",
+        "actions with an even attention",
+        "",
+        "",
+        "How far the actions move when the trained attention is the same for all tokens: what it "
+        "is there for",
+    ),
     "stability_variation": Measure(
         "Stability",
         "change in 0.1 s",

@@ -32,6 +32,7 @@ COLUMNS = (
     Column("of the control gradient", "rank_correlation", "gradient"),
     Column("deletion area", "deletion_area", "attention", "{:.3f}"),
     Column("insertion area", "insertion_area", "attention", "{:.3f}"),
+    Column("actions without it", "attention_use", DECISION, "{:.3f}"),
     Column("change in 0.1 s", "stability_variation", "attention"),
     Column("entropy", "entropy", "attention"),
     Column("on obstacles", "mass_on_obstacles", "attention"),

@@ -40,7 +40,15 @@ class ManipulationExplanation:
 
     def actions(self, state: TokenState) -> Tensor:
         """The next action and the mean over the chunk, which says where it leads: [B, 2 A]."""
-        chunk = self._chunk(self._gate(state.tokens).tokens, state.context)
+        return self._outputs(self._gate(state.tokens).tokens, state.context)
+
+    def even_actions(self, state: TokenState) -> Tensor | None:
+        evened = self._attention.even(state.tokens)
+        return None if evened is None else self._outputs(evened, state.context)
+
+    def _outputs(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """`actions` of gated tokens."""
+        chunk = self._chunk(tokens, context)
         return torch.cat([chunk[:, 0], chunk.mean(dim=1)], dim=1)
 
     def _chunk(self, tokens: Tensor, context: Tensor) -> Tensor:

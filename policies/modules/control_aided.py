@@ -190,6 +190,10 @@ class ControlAidedAttention(nn.Module):
             scores,
         )
 
+    def even(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D] as an attention that is the same for all of them would leave them."""
+        return self._refined(tokens, tokens.new_ones(tokens.shape[:2]))
+
     def _scores(self, tokens: Tensor) -> Tensor:
         scores: Tensor = self.score(tokens)
         return scores.squeeze(2)  # [B, N, 1] -> [B, N]
@@ -267,14 +271,23 @@ class ReleasedAttention(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Gated:
-        hidden = self.norm(self.first(tokens).transpose(1, 2)).transpose(1, 2)  # norm over [B, N]
-        raw = self.second(torch.relu(hidden))  # [B, N, D]
-        gate = raw.detach() if self.config.detached else raw
-        refined = tokens * gate
-        if self.config.residual:
-            refined = tokens + refined
+        raw = self._gate(tokens)
+        refined = self._refined(tokens, raw.detach() if self.config.detached else raw)
         strength = raw.square().sum(dim=2)
         return Gated(refined, strength / strength.sum(dim=1, keepdim=True).clamp(min=1e-38), raw)
+
+    def even(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, D], all of a moment scaled by the mean of its gates."""
+        return self._refined(tokens, self._gate(tokens).mean(dim=1, keepdim=True))
+
+    def _gate(self, tokens: Tensor) -> Tensor:
+        """A(F), the signed factor [B, N, D] of every channel."""
+        hidden = self.norm(self.first(tokens).transpose(1, 2)).transpose(1, 2)  # norm over [B, N]
+        gate: Tensor = self.second(torch.relu(hidden))
+        return gate
+
+    def _refined(self, tokens: Tensor, gate: Tensor) -> Tensor:
+        return tokens + tokens * gate if self.config.residual else tokens * gate
 
     def target(
         self, tokens: Tensor, decode: Decode, generator: torch.Generator | None = None

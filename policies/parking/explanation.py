@@ -54,6 +54,10 @@ class ParkingExplanation:
     def actions(self, state: TokenState) -> Tensor:
         return self._heads(self._gate(state.tokens).tokens, state.context)
 
+    def even_actions(self, state: TokenState) -> Tensor | None:
+        evened = self._attention.even(state.tokens)
+        return None if evened is None else self._heads(evened, state.context)
+
     def _heads(self, tokens: Tensor, context: Tensor) -> Tensor:
         """Normalised outputs [B, A] of the driving head for gated tokens."""
         policy = self._policy

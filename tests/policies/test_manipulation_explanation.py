@@ -51,3 +51,10 @@ def test_it_says_what_there_is_to_see():
     assert shown.token_grid is None
     assert shown.image_keys() == arm().image_keys
     assert shown.waypoints(None) is None
+
+
+def test_an_even_attention_decides_otherwise():
+    _, shown, batch = explained()
+    state = shown.tokens(batch)
+    assert not torch.equal(shown.even_actions(state), shown.actions(state))
+    assert explained("none")[1].even_actions(state) is None

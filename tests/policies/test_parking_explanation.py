@@ -177,3 +177,13 @@ def test_sharpness_sharpens_the_target_as_in_training():
     explanation = policy.explainable()
     sharp = explanation.attention_target(explanation.tokens(batch))
     assert torch.allclose(sharp, as_distribution(plain.square()), atol=1e-5)
+
+
+def test_an_even_attention_decides_otherwise_and_no_attention_has_none():
+    _, explanation, _, state = explained()
+    with torch.no_grad():
+        even, trained = explanation.even_actions(state), explanation.actions(state)
+    assert even.shape == trained.shape
+    assert not torch.equal(even, trained)
+    _, without, _, state = explained(signal="none")
+    assert without.even_actions(state) is None

@@ -36,6 +36,10 @@ class LinearPolicy:
         """What each token adds to each output beside the usual one, [B, N, A]."""
         return torch.einsum("bnd,nda->bna", tokens - usual, self.weights)
 
+    def even_actions(self, state: TokenState) -> Tensor | None:
+        """Its attention gates nothing; say that without it half of every action were gone."""
+        return 0.5 * self.actions(state)
+
     def attention(self, tokens: Tensor) -> Tensor | None:
         return as_distribution(tokens.abs().sum(dim=2))
 

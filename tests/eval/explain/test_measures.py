@@ -29,6 +29,7 @@ def test_every_measured_moment_has_one_number_a_map():
         "rank_correlation",
         "deletion_area",
         "insertion_area",
+        "attention_use",
         "entropy",
         "mass_on_obstacles",
         "mass_on_target",
@@ -37,8 +38,16 @@ def test_every_measured_moment_has_one_number_a_map():
     }
     for measure, maps in result.values.items():
         names = set(NAMES) - ({"masking"} if measure == "rank_correlation" else set())
+        names = {DECISION} if measure == "attention_use" else names
         assert set(maps) == names
         assert all(len(values) == 2 for values in maps.values())
+
+
+def test_the_use_of_the_attention_is_how_far_an_even_one_moves_the_actions():
+    tokens = positive_tokens(1)
+    actions = POLICY.actions(POLICY.tokens({"tokens": tokens}))[0]
+    used = measured(recording_of(tokens)).values["attention_use"][DECISION]
+    assert used == pytest.approx([0.5 * float(actions.square().mean().sqrt())], rel=1e-4)
 
 
 def test_masses_on_classes_follow_the_label():

@@ -354,3 +354,14 @@ def test_the_released_recipe_gates_by_a_product_and_matches_the_raw_gradient() -
 def test_a_wrong_option_is_named(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         ControlAidedAttentionConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("residual", (False, True))
+@pytest.mark.parametrize("signal", ("mean_logit", "jacobian"))
+def test_an_even_attention_scales_all_tokens_of_a_moment_alike(signal: str, residual: bool) -> None:
+    attention = attention_of(signal, residual=residual)
+    tokens = torch.randn(2, TOKENS, WIDTH)
+    factor = attention.even(tokens) / tokens
+    assert torch.allclose(factor, factor[:, :1].expand_as(factor), atol=1e-4)
+    gates = attention(tokens).tokens / tokens
+    assert not torch.allclose(gates, gates[:, :1].expand_as(gates), atol=1e-4)
