@@ -39,7 +39,7 @@ def run(words: list[str]) -> int:
         out=out,
         env=values["env_id"],
         env_kwargs=options,
-        episodes=_episodes(values),
+        episodes=episodes_to_drive(values),
         **{
             key: values[key]
             for key in (
@@ -101,7 +101,7 @@ def _exported(values: dict[str, Any]) -> tuple[PolicySource, dict[str, Any]]:
     return source, {**source.environment_options(), **given}
 
 
-def _episodes(values: dict[str, Any]) -> int | list[int]:
+def episodes_to_drive(values: dict[str, Any]) -> int | list[int]:
     """Which episodes to run; of LIBERO the first so many of each task, in the order of the tasks.
 
     Raises ValueError for a task or a number of episodes that the suite does not have.

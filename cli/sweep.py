@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,14 @@ from helmsight.cli.demo import override_words
 from helmsight.cli.output_folder import SWEEP, output_folder
 
 EXPLANATION = "explanation"
+# Words of the called commands that a sweep sets itself, and the key of its own that sets them.
+OWN: dict[str, dict[str, str | None]] = {
+    "train": {"seed": "seeds=[...]", "data": "data=...", "out": "out=..."},
+    "evaluate": {"checkpoint": None, "workers": "workers=...", "out": "out=..."},
+    "explain": {"checkpoint": None, "workers": "workers=...", "out": "out=..."},
+}
 SECONDS_BETWEEN_LOOKS = 5.0
+TESTED = ("checkpoint=trained", "out=tested")  # as long as nothing is
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ def run(words: list[str]) -> int:
     values = configuration("sweep", words)
     if values is None:
         return 0
+    for called in OWN:
+        _refuse_own_keys(called, values[called], f"{called}.")
     out = output_folder(values["out"], SWEEP)
     sweep = list(jobs(values, out))
     tests = Tests(list(evaluations(values)), explanation(values))
@@ -104,26 +113,48 @@ def _compare(sweep: Sequence[Job], baseline: str, tests: Tests, out: Path) -> No
         folders.setdefault(job.variant, []).append(job.folder)
     maps = None
     if tests.explanation is not None:
-        maps = compare_maps(
-            {
-                variant: [folder / EXPLANATION for folder in seeds]
-                for variant, seeds in folders.items()
-            }
-        )
-    names = [name for name, _ in tests.evaluations]
-    summary = SweepSummary(compare_outcomes(folders, baseline, names), maps)
+        explained = {
+            variant: [folder / EXPLANATION for folder in seeds]
+            for variant, seeds in folders.items()
+        }
+        maps = compare_maps(explained, _measured(tests.explanation))
+    driven = {name: _driven(words) for name, words in tests.evaluations}
+    summary = SweepSummary(compare_outcomes(folders, baseline, driven), maps)
     summary.write(out)
     print(f"\n{summary.tables()}\n\n{out / 'table.md'}, {out / 'figure.svg'}")
+
+
+def _driven(words: list[str]) -> list[int]:
+    """The episodes of an evaluation."""
+    from helmsight.cli.eval import episodes_to_drive
+
+    values = configuration("eval", [*TESTED, *words])
+    assert values is not None  # no help was asked for
+    episodes = episodes_to_drive(values)
+    return list(range(episodes)) if isinstance(episodes, int) else sorted(set(episodes))
+
+
+def _measured(words: list[str]) -> list[int]:
+    """The episodes of an explanation."""
+    from helmsight.cli.explain import episode_numbers
+
+    values = configuration("explain", [*TESTED, *words])
+    assert values is not None
+    return episode_numbers(values["episodes"])
 
 
 def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
     """Every variant, the baseline first, with every seed; seeds vary slowest.
 
-    Raises ValueError for a variant that Hydra's grammar does not know, or that comes twice.
+    Raises ValueError for a variant that Hydra's grammar does not know, that sets what the sweep
+    sets, or that comes twice.
     """
     variants = [values["baseline"]]
     for line in values["variants"]:
         variants += expand(line)
+    for variant in variants:
+        keys = [word.partition("=")[0] for word in variant.split()]
+        _refuse_own_keys("train", keys, f"variant {variant!r}: ")
     twice = sorted({name for name in variants if variants.count(name) > 1})
     if twice:
         raise ValueError(f"variants must differ; {', '.join(twice)} comes more than once")
@@ -148,7 +179,7 @@ def jobs(values: Mapping[str, Any], out: Path) -> Iterator[Job]:
 def expand(line: str) -> list[str]:
     """The variants that a line with commas stands for, by the grammar of Hydra's multirun.
 
-    `attention=none,jacobian seed=1` gives `attention=none seed=1` and `attention=jacobian seed=1`.
+    `vision=film,plain attention=none` gives `vision=film attention=none` and the same with plain.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Transformer
@@ -208,11 +239,26 @@ def _as_name(value: Any) -> str:
 
 
 def explanation(values: Mapping[str, Any]) -> list[str] | None:
-    """The words of every job's explanation; None where nothing of the maps is to be measured."""
+    """The words of every job's explanation; None where nothing of the maps is to be measured.
+
+    Raises ValueError where an arm is to be measured without recorded data.
+    """
     explain = {key: value for key, value in values["explain"].items() if value is not None}
     if not explain.get("metrics"):
         return None
+    if values["evaluate"].get("env") == "libero" and "data" not in explain:
+        raise ValueError(
+            "explain.metrics=true measures an arm's maps over recorded data: give explain.data=..."
+        )
     return list(override_words({**explain, "workers": values["workers"]}))
+
+
+def _refuse_own_keys(called: str, keys: Iterable[str], where: str) -> None:
+    for key in keys:
+        if key in OWN[called]:
+            instead = OWN[called][key]
+            hint = f"; give {instead}" if instead else ": every job tests what it trained"
+            raise ValueError(f"{where}{key} is set by the sweep itself{hint}")
 
 
 def _refuse_wrong_words(sweep: list[Job], tests: Tests) -> None:
@@ -221,14 +267,13 @@ def _refuse_wrong_words(sweep: list[Job], tests: Tests) -> None:
             configuration("train", job.words)
         except ValueError as error:
             raise ValueError(f"variant {job.variant!r}: {error}") from error
-    tested = ["checkpoint=trained", "out=tested"]
     for name, words in tests.evaluations:
         try:
-            configuration("eval", [*tested, *words])
+            configuration("eval", [*TESTED, *words])
         except ValueError as error:
             raise ValueError(f"evaluation {name!r}: {error}") from error
     try:
-        configuration("explain", [*tested, *(tests.explanation or [])])
+        configuration("explain", [*TESTED, *(tests.explanation or [])])
     except ValueError as error:
         raise ValueError(f"explanation: {error}") from error
 
@@ -244,5 +289,17 @@ def _run_job(job: Job, tests: Tests) -> int:
         code = import_module("helmsight.cli.eval").run([*where, *words])
     if code == 0 and tests.explanation is not None:
         where = override_words({**trained, "out": str(job.folder / EXPLANATION)})
-        code = import_module("helmsight.cli.explain").run([*where, *tests.explanation])
+        code = _explain([*where, *tests.explanation])
+    return code
+
+
+def _explain(words: list[str]) -> int:
+    """Measure a policy's maps, if it has any."""
+    from helmsight.policies.explainable import NothingToExplainError
+
+    try:
+        code: int = import_module("helmsight.cli.explain").run(words)
+    except NothingToExplainError as nothing:
+        print(f"no maps to measure: {nothing}")
+        return 0
     return code

@@ -120,17 +120,32 @@ class Spread(NamedTuple):
     degrees: int
 
 
-def pooled_spread(groups: Sequence[Sequence[float]]) -> Spread:
+def pooled_spread(groups: Sequence[Sequence[float]], least: float = 0.0) -> Spread:
     """Standard deviation of values around the mean of their own group, over all groups.
 
     Three trainings of one variant say little of how far trainings differ; those of many variants
-    together say it well, where it is about the same for all of them.
+    together say it well, where it is about the same for all of them. `least` is what is known to
+    spread them by another way: values that happen to be equal do not make it less.
     """
     degrees = sum(len(group) - 1 for group in groups if group)
     if degrees == 0:
         return Spread(None, 0)
     squares = math.fsum((value - fmean(group)) ** 2 for group in groups for value in group)
-    return Spread(math.sqrt(squares / degrees), degrees)
+    return Spread(max(math.sqrt(squares / degrees), least), degrees)
+
+
+def independent_spread(groups: Sequence[Sequence[bool]]) -> float:
+    """Standard deviation of a member's mean over the groups, were every group decided for itself.
+
+    Trainings that each succeed in half of the scenes at random do not all come to the same rate,
+    though now and then they do. Groups of one give 0.
+    """
+    variances = [
+        fmean((value - fmean(group)) ** 2 for value in group) * len(group) / (len(group) - 1)
+        for group in groups
+        if len(group) > 1
+    ]
+    return math.sqrt(math.fsum(variances)) / len(groups) if variances else 0.0
 
 
 def difference_of_means(
@@ -150,6 +165,19 @@ def difference_of_means(
     error = spread.deviation * math.sqrt(1.0 / len(first) + 1.0 / len(second))
     half = student_t_quantile(0.5 + confidence / 2, spread.degrees) * error
     return Interval(value, value - half, value + half, n)
+
+
+def mean_of_group(values: Sequence[float], spread: Spread, confidence: float = 0.95) -> Interval:
+    """Mean of values, each being off by the given spread; Student's t interval."""
+    n = len(values)
+    if n == 0:
+        return Interval(None, None, None, 0)
+    mean = fmean(values)
+    if spread.deviation is None:
+        return Interval(mean, None, None, n)
+    quantile = student_t_quantile(0.5 + confidence / 2, spread.degrees)
+    half = quantile * spread.deviation / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

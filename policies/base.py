@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helmsight.envs.spec import EmbodimentSpec
-from helmsight.policies.explainable import Explainable
+from helmsight.policies.explainable import Explainable, NothingToExplainError
 from helmsight.policies.plain_config import config_from_dict
 from helmsight.policies.pretrained import policy_folder, read_embodiment, read_part
 
@@ -157,8 +157,8 @@ class Policy(TrainedModel):
         return {}
 
     def explainable(self) -> Explainable:
-        """The policy as explanations see it. Raises ValueError for one that has nothing to show."""
-        raise ValueError(f"a policy of type {self.type_name!r} can not be explained")
+        """The policy as explanations see it. NothingToExplainError: it has nothing to show."""
+        raise NothingToExplainError(f"a policy of type {self.type_name!r} can not be explained")
 
     def reset(self) -> None:
         """Forget what is left of the last chunk, and what was seen: a new episode begins."""

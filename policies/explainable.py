@@ -18,6 +18,10 @@ from helmsight.policies.modules.birds_eye import Grid
 TokenFunction = Callable[[Tensor], Tensor]
 
 
+class NothingToExplainError(ValueError):
+    """A policy reads no tokens, so that there is nothing that it could look at."""
+
+
 class TokenState(NamedTuple):
     """What a batch of decisions is made from, half way.
 

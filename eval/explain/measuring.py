@@ -33,7 +33,7 @@ from helmsight.eval.explain.jobs import (
 from helmsight.eval.explain.maps import captum_is_installed
 from helmsight.eval.explain.measures import EpisodeMeasures, token_sum
 from helmsight.eval.explain.settings import ExplainSettings
-from helmsight.eval.explain.summary import MeasureSummary, summarise_measures
+from helmsight.eval.explain.summary import MEASURES, MeasureSummary, summarise_measures
 from helmsight.eval.folder_log import (
     FolderLog,
     refuse_other_settings,
@@ -63,10 +63,13 @@ class MeasureLog(FolderLog):
 
     def _claim(self) -> None:
         file = self.folder / "explanation.json"
-        if file.exists():
+        # A folder in which no episode was ever measured is nobody's, nor is its usual token.
+        if self.path.exists() and self.path.stat().st_size > 0 and file.exists():
             refuse_other_settings(file, self.identity, "other measures")
-        else:
-            write_atomically(file, json.dumps(self.identity, indent=2) + "\n")
+            return
+        if _identity_of(file) != self.identity:
+            (self.folder / USUAL).unlink(missing_ok=True)
+        write_atomically(file, json.dumps(self.identity, indent=2) + "\n")
 
     def read(self) -> dict[int, EpisodeMeasures]:
         """Measures of every finished episode."""
@@ -83,6 +86,10 @@ class MeasureLog(FolderLog):
             np.save(partial, make())
             partial.replace(file)
         return load_usual(self.folder)
+
+
+def _identity_of(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def read_measures(folder: Path) -> dict[int, EpisodeMeasures]:
@@ -169,7 +176,11 @@ def usual_tokens_of(
 
 def _measured_with(settings: ExplainSettings) -> dict[str, Any]:
     values = dataclasses.asdict(settings)
-    return {**{key: values[key] for key in _MEASURED_WITH}, "captum": captum_is_installed()}
+    return {
+        **{key: values[key] for key in _MEASURED_WITH},
+        "captum": captum_is_installed(),
+        "measures": sorted(MEASURES),
+    }
 
 
 def _finish(

@@ -13,6 +13,8 @@ from helmsight.eval.statistics import Interval
 LEADS = {
     "Faithfulness": "Does what the map calls important move the actions when it is taken away? "
     "Actions are normalised: a distance of 1 is half of every entry's range.",
+    "Use": "What the trained attention is there for. A faithful map of an attention that is hardly "
+    "used says what drives the policy, and does not drive it.",
     "Stability": "How far the map moves from one control period to the next, beside what the "
     "robot's own motion explains.",
     "Focus": "How narrow the map is and what it lies on. A uniform map's mass is about what "

@@ -1,19 +1,22 @@
-"""The measures of the maps of a sweep's variants, pooled over their seeds.
+"""The measures of the maps of a sweep's variants, a number a training.
 
 Every job was explained over the same episodes (`helmsight explain metrics=true`), but drove them
-itself. Episodes are the units of the intervals, as in `explain.summary`.
+itself. Moments and episodes are many and trainings few: what another training would change is the
+larger doubt, and the interval is over trainings, with the spread of all variants together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from helmsight.eval.explain.measures import DECISION, EpisodeMeasures
 from helmsight.eval.explain.measuring import read_measures
-from helmsight.eval.statistics import Interval, clustered_mean_interval
+from helmsight.eval.records import listed
+from helmsight.eval.statistics import Interval, mean_of_group, pooled_spread
 from helmsight.eval.sweep.outcomes import said
 
 
@@ -44,77 +47,81 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class SweepMaps:
-    """means[variant][measure][map], over all moments of all seeds."""
+    """seeds[measure][map][variant]: the mean over all moments of each training.
 
-    means: dict[str, dict[str, dict[str, Interval]]]
+    means: the same with the mean over the trainings and its interval.
+    """
+
+    variants: tuple[str, ...]
+    seeds: dict[str, dict[str, dict[str, list[float]]]]
+
+    @property
+    def means(self) -> dict[str, dict[str, dict[str, Interval]]]:
+        return {
+            measure: {name: _means(variants) for name, variants in maps.items()}
+            for measure, maps in self.seeds.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-compatible form."""
-        return {
-            variant: {
-                measure: {name: interval._asdict() for name, interval in maps.items()}
-                for measure, maps in measures.items()
+        means = {
+            measure: {
+                name: {variant: interval._asdict() for variant, interval in variants.items()}
+                for name, variants in maps.items()
             }
-            for variant, measures in self.means.items()
+            for measure, maps in self.means.items()
         }
+        return {"seeds": self.seeds, "means": means}
 
     def table(self) -> str:
         """A Markdown table: a row a variant, `-` for a map that it does not have."""
-        heads = ["variant", *(column.title for column in COLUMNS)]
+        means = self.means
+        shown = [means.get(column.measure, {}).get(column.map, {}) for column in COLUMNS]
+        heads = ["maps", *(column.title for column in COLUMNS)]
         lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-        for variant, measures in self.means.items():
-            cells = [f"`{variant}`"]
-            for column in COLUMNS:
-                interval = measures.get(column.measure, {}).get(column.map)
-                cells.append("-" if interval is None else said(interval, column.form))
-            lines.append(f"| {' | '.join(cells)} |")
+        for variant in self.variants:
+            cells = [
+                said(by_variant[variant], column.form) if variant in by_variant else "-"
+                for column, by_variant in zip(COLUMNS, shown, strict=True)
+            ]
+            lines.append(f"| {' | '.join([f'`{variant}`', *cells])} |")
         return "\n".join(lines)
 
 
-def compare_maps(folders: Mapping[str, Sequence[Path]]) -> SweepMaps:
+def _means(variants: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    spread = pooled_spread(list(variants.values()))
+    return {variant: mean_of_group(seeds, spread) for variant, seeds in variants.items()}
+
+
+def compare_maps(folders: Mapping[str, Sequence[Path]], episodes: Sequence[int]) -> SweepMaps:
     """Measures of each variant; `folders` holds, for each, the explanation of every seed.
 
-    Raises ValueError when the jobs did not measure the same episodes.
+    episodes: those that count. A folder without measures is one of a policy that has no maps.
+    Raises ValueError when one of the episodes was not measured.
     """
-    entries = {
-        variant: [read_measures(folder) for folder in seeds] for variant, seeds in folders.items()
-    }
-    _refuse_other_episodes(entries)
-    return SweepMaps({variant: _pooled(seeds) for variant, seeds in entries.items()})
+    seeds: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for variant, places in folders.items():
+        for folder in places:
+            for measure, name, mean in _training_means(_read(folder, episodes)):
+                maps = seeds.setdefault(measure, {})
+                maps.setdefault(name, {}).setdefault(variant, []).append(mean)
+    return SweepMaps(tuple(folders), seeds)
 
 
-def _pooled(seeds: Sequence[Mapping[int, EpisodeMeasures]]) -> dict[str, dict[str, Interval]]:
-    """Means [measure][map]; what all seeds saw in an episode is one group."""
-    names = {
-        (measure, name)
-        for seed in seeds
-        for entry in seed.values()
-        for measure, maps in entry.values.items()
-        for name in maps
-    }
-    means: dict[str, dict[str, Interval]] = {}
-    for measure, name in sorted(names):
-        groups = [
-            [
-                value
-                for seed in seeds
-                for value in seed[episode].values.get(measure, {}).get(name, [])
-            ]
-            for episode in sorted(seeds[0])
-        ]
-        means.setdefault(measure, {})[name] = clustered_mean_interval(groups)
-    return means
+def _read(folder: Path, episodes: Sequence[int]) -> list[EpisodeMeasures]:
+    measures = read_measures(folder)
+    missing = [episode for episode in episodes if episode not in measures]
+    if measures and missing:
+        raise ValueError(f"{folder}: the maps of episodes {listed(missing)} were not measured")
+    return [measures[episode] for episode in episodes] if measures else []
 
 
-def _refuse_other_episodes(
-    entries: Mapping[str, Sequence[Mapping[int, EpisodeMeasures]]],
-) -> None:
-    expected = next(iter(entries.values()))[0].keys()
-    for variant, seeds in entries.items():
-        for seed in seeds:
-            if seed.keys() != expected:
-                raise ValueError(
-                    f"{variant}: the maps of {len(seed)} episodes were measured, of others "
-                    f"{len(expected)} or different ones; the same command over all variants "
-                    "measures what is missing"
-                )
+def _training_means(entries: Sequence[EpisodeMeasures]) -> Iterator[tuple[str, str, float]]:
+    """Measure, map and mean over all moments, of one training."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for entry in entries:
+        for measure, maps in entry.values.items():
+            for name, moments in maps.items():
+                values.setdefault((measure, name), []).extend(moments)
+    for (measure, name), moments in values.items():
+        yield measure, name, fmean(moments)

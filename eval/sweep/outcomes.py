@@ -7,9 +7,12 @@ otherwise another time:
 - other episodes: they are the units of the first, so that several seeds in one world do not count
   as several worlds;
 - other seeds: the second is over trainings, on these episodes. How far trainings of one variant
-  differ is taken from all variants together, since a few seeds of one say little of it.
+  differ is taken from all variants together, since a few seeds of one say little of it; but not
+  from those that always or never end so, and it is never less than what episodes decided one by
+  one would give.
 
-A difference is one of the method, and not of luck, where both leave 0 out.
+Both are for one comparison that was chosen beforehand: of ten variants that are all like the
+baseline, one or another will leave 0 out.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ from statistics import fmean
 from typing import Any
 
 from helmsight.eval.episode_kinds import EpisodeKind, episode_kind
-from helmsight.eval.records import EpisodeRecord, read_evaluation
+from helmsight.eval.records import EpisodeRecord, listed, read_evaluation
 from helmsight.eval.statistics import (
     Interval,
-    clustered_mean_interval,
+    Spread,
     clustered_paired_difference,
     clustered_proportion,
     difference_of_means,
+    independent_spread,
+    mean_interval,
     pooled_spread,
 )
 
@@ -42,7 +47,8 @@ class VariantOutcomes:
     level: rates pooled over seeds. seeds: the rates of each seed alone. difference: to the
     baseline, in points, paired by episode; difference_of_seeds: the same with the interval over
     trainings; both None for the baseline itself. decision_ms: mean time of a decision, in
-    milliseconds, as the evaluation's workers had it.
+    milliseconds, as the evaluations' workers had it, with the interval between the evaluations: how
+    busy a machine was is common to all decisions of one.
     """
 
     level: dict[str, Interval]
@@ -112,22 +118,32 @@ def _rate_cells(result: VariantOutcomes, rate: str) -> list[str]:
 
 
 def compare_outcomes(
-    folders: Mapping[str, Sequence[Path]], baseline: str, evaluations: Sequence[str]
+    folders: Mapping[str, Sequence[Path]],
+    baseline: str,
+    evaluations: Mapping[str, Sequence[int]],
 ) -> SweepOutcomes:
     """Compare variants; `folders` holds, for each, a folder a seed with the evaluations in it.
 
-    Raises ValueError when the jobs did not run the same episodes, or one ended in an error.
+    evaluations: by name, the episodes that count; what else lies on disk does not. Raises
+    ValueError when a job did not run one of them, or any episode of its ended in an error.
     """
-    kind = _kind(folders[baseline][0] / evaluations[0])
+    kind = _kind(folders[baseline][0] / next(iter(evaluations)))
     results: dict[str, dict[str, VariantOutcomes]] = {}
-    for evaluation in evaluations:
+    for evaluation, episodes in evaluations.items():
         runs = {
-            variant: [read_evaluation(folder / evaluation) for folder in seeds]
+            variant: [_read(folder / evaluation, episodes) for folder in seeds]
             for variant, seeds in folders.items()
         }
-        _refuse_other_episodes(evaluation, runs)
         results[evaluation] = _compare(runs, baseline, kind.rates)
     return SweepOutcomes(baseline, kind.rates, results)
+
+
+def _read(folder: Path, episodes: Sequence[int]) -> dict[int, EpisodeRecord]:
+    records = read_evaluation(folder)
+    missing = [episode for episode in episodes if episode not in records]
+    if missing:
+        raise ValueError(f"{folder}: episodes {listed(missing)} were not driven")
+    return {episode: records[episode] for episode in episodes}
 
 
 def _kind(evaluation: Path) -> EpisodeKind:
@@ -139,9 +155,7 @@ def _compare(
     runs: Mapping[str, Runs], baseline: str, rates: Sequence[str]
 ) -> dict[str, VariantOutcomes]:
     outcomes = {variant: _alone(seeds, rates) for variant, seeds in runs.items()}
-    spreads = {
-        rate: pooled_spread([result.seeds[rate] for result in outcomes.values()]) for rate in rates
-    }
+    spreads = {rate: _spread_of_seeds(runs, rate) for rate in rates}
     compared = {}
     for variant, result in outcomes.items():
         if variant == baseline:
@@ -167,6 +181,20 @@ def _compare(
     return compared
 
 
+def _spread_of_seeds(runs: Mapping[str, Runs], rate: str) -> Spread:
+    """How far trainings of one variant differ in a rate, in points."""
+    undecided = [
+        by_episode
+        for by_episode in (_by_episode(seeds, rate) for seeds in runs.values())
+        if 0 < sum(map(sum, by_episode)) < sum(map(len, by_episode))
+    ]
+    if not undecided:
+        return Spread(None, 0)
+    each = [[100.0 * fmean(run) for run in zip(*episodes, strict=True)] for episodes in undecided]
+    least = fmean(independent_spread(episodes) ** 2 for episodes in undecided) ** 0.5
+    return pooled_spread(each, 100.0 * least)
+
+
 def _within_100(difference: Interval) -> Interval:
     """Student's limits of a difference in points, no further than points can differ."""
     if difference.low is None or difference.high is None:
@@ -181,24 +209,14 @@ def _alone(seeds: Runs, rates: Sequence[str]) -> VariantOutcomes:
         by_episode = _by_episode(seeds, rate)
         level[rate] = clustered_proportion(by_episode).scaled(100)
         each[rate] = [100.0 * fmean(run) for run in zip(*by_episode, strict=True)]
-    times = [record.decision_ms for run in seeds for record in run.values()]
-    return VariantOutcomes(level, each, None, None, clustered_mean_interval(times))
+    times = [[ms for record in run.values() for ms in record.decision_ms] for run in seeds]
+    decision_ms = mean_interval([fmean(run) for run in times if run])
+    return VariantOutcomes(level, each, None, None, decision_ms)
 
 
 def _by_episode(runs: Runs, outcome: str) -> list[list[bool]]:
     """For each episode, in which of the runs it ended so."""
     return [[run[episode].outcome == outcome for run in runs] for episode in sorted(runs[0])]
-
-
-def _refuse_other_episodes(evaluation: str, runs: Mapping[str, Runs]) -> None:
-    expected = next(iter(runs.values()))[0].keys()
-    for variant, seeds in runs.items():
-        for run in seeds:
-            if run.keys() != expected:
-                raise ValueError(
-                    f"{evaluation}: {variant} ran {len(run)} episodes, others {len(expected)} or "
-                    "different ones; only evaluations over the same episodes can be compared"
-                )
 
 
 def said(interval: Interval, form: str) -> str:

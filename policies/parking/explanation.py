@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from helmsight.policies.explainable import TokenState, as_distribution
+from helmsight.policies.explainable import NothingToExplainError, TokenState, as_distribution
 from helmsight.policies.explained_attention import ExplainedAttention
 from helmsight.policies.modules.birds_eye import Grid, grid_in_camera
 from helmsight.policies.modules.transformer import DecoderBlock, EncoderBlock, recorded_weights
@@ -15,11 +15,11 @@ from helmsight.policies.parking.policy import ParkingPolicy
 
 
 class ParkingExplanation:
-    """See `Explainable`. Raises ValueError for a policy that sees nothing."""
+    """See `Explainable`. Raises NothingToExplainError for a policy that sees nothing."""
 
     def __init__(self, policy: ParkingPolicy) -> None:
         if policy.view is None:
-            raise ValueError(
+            raise NothingToExplainError(
                 "there is nothing to explain: this policy reads no tokens (sees=nothing); "
                 "give a policy that sees cameras or the label"
             )

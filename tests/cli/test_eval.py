@@ -91,11 +91,11 @@ def test_episodes_of_libero_are_numbered_by_task(monkeypatch):
         "tasks": [2, 7],
         "episodes_per_task": 3,
     }
-    assert command._episodes(values) == [100, 101, 102, 350, 351, 352]
-    assert command._episodes({**values, "tasks": None})[-1] == 452
-    assert command._episodes({**values, "tasks": None, "episodes": [4]}) == [4]
+    assert command.episodes_to_drive(values) == [100, 101, 102, 350, 351, 352]
+    assert command.episodes_to_drive({**values, "tasks": None})[-1] == 452
+    assert command.episodes_to_drive({**values, "tasks": None, "episodes": [4]}) == [4]
     with pytest.raises(ValueError, match="episodes and tasks both say what to run"):
-        command._episodes({**values, "episodes": [4]})
+        command.episodes_to_drive({**values, "episodes": [4]})
 
 
 @pytest.mark.parametrize("chosen", ["tasks=[0,4]", "episodes=[7,200]"])

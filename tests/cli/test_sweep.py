@@ -5,6 +5,7 @@ import pytest
 from helmsight.cli import sweep
 from helmsight.cli.configuration import configuration
 from helmsight.cli.sweep import Job, evaluations, expand, explanation, jobs, run, share
+from helmsight.policies.explainable import NothingToExplainError
 from helmsight.training.file_lock import lock_file
 
 EXPERIMENTS = ("parking_attention", "libero_parts")
@@ -118,6 +119,38 @@ def test_the_attention_experiment_measures_every_variant_s_maps():
         1,
         "cluttered",
     )
+
+
+def test_a_policy_that_has_no_maps_does_not_end_a_sweep(monkeypatch, capsys):
+    def nothing(_words):
+        raise NothingToExplainError("it reads no tokens")
+
+    monkeypatch.setattr("helmsight.cli.explain.run", nothing)
+    assert sweep._explain([]) == 0
+    assert "no maps to measure: it reads no tokens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("train.seed=7", r"train.seed is set by the sweep itself; give seeds=\[...\]"),
+        ("evaluate.workers=5", "evaluate.workers is set by the sweep itself; give workers=..."),
+        ("evaluate.checkpoint=parking-s", "evaluate.checkpoint is set by the sweep itself: every"),
+        ("explain.out=X", "explain.out is set by the sweep itself; give out=..."),
+        ("variants=['attention=removal seed=7,8']", "seed=7': seed is set by the sweep itself"),
+        ("variants=['attention=removal out=X']", "out is set by the sweep itself; give out="),
+    ],
+)
+def test_what_the_sweep_sets_itself_is_refused_and_its_own_key_named(tmp_path, word, message):
+    with pytest.raises(ValueError, match=message):
+        run(["data=D", f"out={tmp_path / 'O'}", word])
+
+
+def test_an_arm_s_maps_need_recorded_data():
+    with pytest.raises(ValueError, match=r"explain.metrics=true .* give explain.data=..."):
+        explanation(values("experiment=libero_parts", "explain.metrics=true"))
+    words = explanation(values("experiment=libero_parts", "explain.metrics=true", "explain.data=D"))
+    assert "data=D" in words
 
 
 def test_maps_are_not_measured_where_that_is_turned_off():

@@ -9,8 +9,10 @@ from helmsight.eval.statistics import (
     clustered_paired_difference,
     clustered_proportion,
     difference_of_means,
+    independent_spread,
     mcnemar_exact,
     mean_interval,
+    mean_of_group,
     paired_difference,
     pooled_spread,
     student_t_quantile,
@@ -196,3 +198,24 @@ def test_a_spread_within_groups_does_not_see_where_the_groups_lie(groups):
     one, other = pooled_spread(groups), pooled_spread(moved)
     assert one.degrees == other.degrees
     assert one.deviation == pytest.approx(other.deviation, abs=1e-6)
+
+
+def test_a_spread_is_never_less_than_what_is_known_otherwise():
+    equal = [[5.0, 5.0], [7.0, 7.0]]
+    assert pooled_spread(equal).deviation == 0.0
+    assert pooled_spread(equal, least=1.5).deviation == 1.5
+    assert pooled_spread([[1.0, 9.0]], least=1.5).deviation > 5.0
+
+
+def test_the_spread_of_independent_groups_is_that_of_a_mean_of_coin_tosses():
+    # Of 100 episodes, half are decided by a coin: variance 1/2 each between two trainings.
+    groups = [[True, False]] * 50 + [[True, True]] * 50
+    assert independent_spread(groups) == pytest.approx(math.sqrt(50 * 0.5) / 100)
+    assert independent_spread([[True], [False]]) == 0.0
+
+
+def test_the_mean_of_a_group_takes_its_interval_from_the_spread():
+    interval = mean_of_group([1.0, 3.0], pooled_spread([[1.0, 3.0], [4.0, 4.0]]))
+    half = 4.302653 * 1.0 / math.sqrt(2)
+    assert interval == pytest.approx((2.0, 2.0 - half, 2.0 + half, 2), rel=1e-6)
+    assert mean_of_group([3.0], pooled_spread([[3.0]])) == (3.0, None, None, 1)

@@ -122,11 +122,20 @@ def test_measures_come_back_from_disk_and_a_torn_line_is_dropped(tmp_path):
 
 
 def test_a_folder_with_other_measures_is_refused_by_what_differs(tmp_path):
-    with MeasureLog(tmp_path, {"seed": 0, "stride": 10}):
-        pass
+    with MeasureLog(tmp_path, {"seed": 0, "stride": 10}) as log:
+        log.append(EpisodeMeasures(0))
     refused = pytest.raises(ValueError, match="stride: 10 there, 5 asked for")
     with refused, MeasureLog(tmp_path, {"seed": 0, "stride": 5}):
         pass
+
+
+def test_a_folder_in_which_nothing_was_measured_is_free_for_other_measures(tmp_path):
+    with MeasureLog(tmp_path, {"stride": 10}) as log:
+        log.usual(lambda: np.zeros((2, 3)))
+    with MeasureLog(tmp_path, {"stride": 10}) as log:
+        assert np.array_equal(log.usual(lambda: np.ones((2, 3))), np.zeros((2, 3)))
+    with MeasureLog(tmp_path, {"stride": 5}) as log:
+        assert np.array_equal(log.usual(lambda: np.ones((2, 3))), np.ones((2, 3)))
 
 
 def test_a_second_measurer_is_refused_and_changes_nothing(tmp_path):

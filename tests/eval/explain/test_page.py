@@ -8,7 +8,8 @@ from analytical_policy import SIZE, positive_tokens, recording_of
 from helmsight.eval.explain.film import draw_explanation
 from helmsight.eval.explain.measures import EpisodeMeasures
 from helmsight.eval.explain.page import PageContent, player_data, write_page
-from helmsight.eval.explain.summary import summarise_measures
+from helmsight.eval.explain.summary import MEASURES, summarise_measures
+from helmsight.eval.explain.tables import LEADS
 from helmsight.eval.explain.view import Explained
 from helmsight.policies.modules.birds_eye import Grid
 
@@ -86,3 +87,7 @@ def test_a_film_has_a_picture_a_moment_of_even_size():
 def test_a_film_without_any_map_is_refused():
     with pytest.raises(ValueError, match="none of the maps"):
         next(draw_explanation(explained(maps={"random": np.ones((COUNT, SIZE**2), np.float32)})))
+
+
+def test_every_group_of_measures_has_a_section():
+    assert {measure.group for measure in MEASURES.values()} == set(LEADS)

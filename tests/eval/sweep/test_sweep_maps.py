@@ -18,37 +18,46 @@ def explained(folder, *episodes):
     return folder
 
 
-def test_moments_of_all_seeds_count_alike_and_episodes_set_the_interval(tmp_path):
-    seeds = [
-        explained(tmp_path / "0", [0.5, 0.7], [0.9]),
-        explained(tmp_path / "1", [0.6], [0.7, 0.8]),
-    ]
-    mean = compare_maps({"attention=jacobian": seeds}).means["attention=jacobian"]
-    faithfulness = mean["rank_correlation"]["attention"]
-    assert faithfulness.value == pytest.approx(0.7)
-    assert faithfulness.n == 6
-    # Two episodes, whose sums are 0.3 below and above three times the mean: one degree of freedom.
-    error = (2 * (0.3**2 + 0.3**2)) ** 0.5 / 6
-    assert faithfulness.high - faithfulness.value == pytest.approx(12.7062 * error, rel=1e-4)
-
-
-def test_a_variant_without_a_map_has_a_dash_in_its_column(tmp_path):
-    with_map = explained(tmp_path / "with", [0.5], [0.7])
-    without = tmp_path / "without"
-    without.mkdir()
-    lines = [json.dumps(EpisodeMeasures(index, 1).to_dict()) for index in (0, 1)]
-    (without / "measures.jsonl").write_text("\n".join(lines) + "\n")
-    table = compare_maps({"attention=none": [without], "attention=removal": [with_map]}).table()
-    rows = [row.split(" | ") for row in table.splitlines()]
-    column = rows[0].index("faithfulness")
-    assert rows[2][column] == "-"
-    assert rows[3][column].startswith("0.60 [")
-
-
-def test_other_episodes_are_refused(tmp_path):
-    folders = {
-        "attention=none": [explained(tmp_path / "none", [0.5], [0.7])],
-        "attention=removal": [explained(tmp_path / "removal", [0.5])],
+@pytest.fixture
+def folders(tmp_path):
+    """Two trainings of two variants: faithfulness 0.6 and 0.8, and 0.5 and 0.5."""
+    return {
+        "attention=removal": [
+            explained(tmp_path / "removal" / "0", [0.5, 0.5], [0.8]),
+            explained(tmp_path / "removal" / "1", [0.7, 0.7], [1.0]),
+        ],
+        "attention=jacobian": [
+            explained(tmp_path / "jacobian" / "0", [0.5], [0.5]),
+            explained(tmp_path / "jacobian" / "1", [0.5], [0.5]),
+        ],
     }
-    with pytest.raises(ValueError, match="attention=removal: the maps of 1 episodes"):
-        compare_maps(folders)
+
+
+def test_moments_count_alike_and_trainings_set_the_interval(folders):
+    means = compare_maps(folders, [0, 1]).means["rank_correlation"]["attention"]
+    faithfulness = means["attention=removal"]
+    assert faithfulness.value == pytest.approx(0.7)
+    # Squares 0.02 of one variant, none of the other, on 2 degrees of freedom.
+    half = 4.302653 * (0.02 / 2) ** 0.5 / 2**0.5
+    assert faithfulness.high - faithfulness.value == pytest.approx(half, rel=1e-5)
+    assert means["attention=jacobian"].high == pytest.approx(0.5 + half, rel=1e-5)
+
+
+def test_only_the_wanted_episodes_count(folders):
+    maps = compare_maps(folders, [0])
+    seeds = maps.seeds["rank_correlation"]["attention"]["attention=removal"]
+    assert seeds == pytest.approx([0.5, 0.7])
+
+
+def test_a_policy_without_maps_has_a_dash_in_every_column(folders, tmp_path):
+    table = compare_maps(folders | {"policy=state": [tmp_path / "state"]}, [0, 1]).table()
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
+    column = rows[0].index("faithfulness")
+    assert rows[2][column].startswith("0.70 [")
+    assert rows[-1][0] == "`policy=state`"
+    assert set(rows[-1][1:]) == {"-"}
+
+
+def test_an_episode_that_was_not_measured_is_named(folders):
+    with pytest.raises(ValueError, match=r"removal/0: the maps of episodes 2 were not measured"):
+        compare_maps(folders, [0, 1, 2])
