@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from helmsight.deploy.socket_limits import limit_sending
 from helmsight.deploy.wire import WireError, decode, encode
 from helmsight.envs.spec import EmbodimentSpec
 
@@ -44,7 +45,7 @@ class Announcement:
                 steps_per_decision=int(message["steps_per_decision"]),
                 embodiment=EmbodimentSpec.from_dict(message["embodiment"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadReplyError(
                 f"the server announces no policy of helmsight: {error!r} (is it `helmsight serve`?)"
             ) from None
@@ -83,16 +84,9 @@ class PolicyClient:
         """
         self.close()
         try:
-            self._connection = connect(
-                self._server,
-                compression=None,
-                additional_headers=self._headers,
-                open_timeout=self._connect_seconds,
-                close_timeout=0.2,
-                max_size=MAX_REPLY_BYTES,
-                proxy=None,
-            )
-            data = self._connection.recv(timeout=self._connect_seconds)
+            self._connection = self._opened()
+            limit_sending(self._connection.socket, self._reply_seconds)
+            return _announced(self._connection.recv(timeout=self._connect_seconds))
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
                 raise PermissionError(f"{self._server} wants another API key") from None
@@ -102,10 +96,21 @@ class PolicyClient:
         except (OSError, InvalidHandshake, WebSocketException) as error:
             self.close()
             raise ServerLostError(f"{self._server}: {str(error) or type(error).__name__}") from None
-        try:
-            return Announcement.from_message(decode(data if isinstance(data, bytes) else b""))
-        except WireError as error:
-            raise BadReplyError(f"the server's announcement: {error}") from None
+        except BaseException:
+            # Never connected to a server whose announcement was refused: it would be asked.
+            self.close()
+            raise
+
+    def _opened(self) -> ClientConnection:
+        return connect(
+            self._server,
+            compression=None,
+            additional_headers=self._headers,
+            open_timeout=self._connect_seconds,
+            close_timeout=0.2,
+            max_size=MAX_REPLY_BYTES,
+            proxy=None,
+        )
 
     def ask(self, values: dict[str, NDArray[Any]], entries: int) -> NDArray[np.float32]:
         """The chunk [K, A] for an observation; `entries` is A.
@@ -153,6 +158,14 @@ def connect_patiently(client: PolicyClient, seconds: float) -> Announcement:
             if time.monotonic() >= end:
                 raise
             time.sleep(0.2)
+
+
+def _announced(data: bytes | str) -> Announcement:
+    """Raises BadReplyError for what no server of helmsight says."""
+    try:
+        return Announcement.from_message(decode(data if isinstance(data, bytes) else b""))
+    except WireError as error:
+        raise BadReplyError(f"the server's announcement: {error}") from None
 
 
 def _actions(message: dict[str, Any], entries: int) -> NDArray[np.float32]:

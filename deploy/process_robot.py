@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import socket
-import struct
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helmsight.deploy.robot import Observed, RobotLostError
+from helmsight.deploy.socket_limits import limit_sending
 from helmsight.deploy.wire import WireError, decode, encode
 from helmsight.envs.spec import EmbodimentSpec, SafetySpec
 
@@ -69,7 +69,8 @@ class ProcessRobot:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._limit_sending(ours)
+        # A driver that reads nothing any more must not hold the control loop for a tick.
+        limit_sending(ours, 1.0 / self.embodiment.rate_hz)
         self._socket, self._connection = ours, Connection(os.dup(ours.fileno()))
         self._reader = threading.Thread(target=self._read, args=(self._connection,), daemon=True)
         self._reader.start()
@@ -104,16 +105,6 @@ class ProcessRobot:
         self._reader.join(SECONDS_TO_STOP)
         self._connection.close()
         self._socket.close()
-
-    def _limit_sending(self, connection: socket.socket) -> None:
-        """Let no message wait longer than a control period for room in the connection.
-
-        A driver that reads nothing any more leaves room for some hundred messages, and the control
-        loop would then wait for it for ever.
-        """
-        seconds, part = divmod(1.0 / self.embodiment.rate_hz, 1.0)
-        limit = struct.pack("ll", int(seconds), int(part * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._connection is None or self._socket is None:

@@ -7,6 +7,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 # Reasons for the safe action.
 STALE_OBSERVATION = "stale_observation"
 FROZEN_OBSERVATION = "frozen_observation"
+FROZEN_CAMERA = "frozen_camera"
+WRONG_CLOCK = "wrong_clock"
 BAD_OBSERVATION = "bad_observation"
 NO_ACTION = "no_action"
 NOT_FINITE = "not_finite"
@@ -27,8 +30,8 @@ JUMP = "jump"
 POSITION = "position"
 VELOCITY = "velocity"
 REASONS = (
-    *(NO_ACTION, NOT_FINITE, JUMP, STALE_OBSERVATION, FROZEN_OBSERVATION, BAD_OBSERVATION),
-    *(POSITION, VELOCITY),
+    *(NO_ACTION, NOT_FINITE, JUMP, STALE_OBSERVATION, FROZEN_OBSERVATION, FROZEN_CAMERA),
+    *(WRONG_CLOCK, BAD_OBSERVATION, POSITION, VELOCITY),
 )
 
 KEPT_INTERVENTIONS = 10_000
@@ -45,15 +48,20 @@ class Intervention:
 
 
 def tightened(
-    safety: SafetySpec, changes: Mapping[str, float | Sequence[float | None]]
+    safety: SafetySpec, changes: Mapping[str, bool | float | Sequence[float | None]]
 ) -> SafetySpec:
     """A safety specification with some limits narrowed; None leaves an entry as it is.
 
+    What is only noticed where it is asked for can be asked for, and not be given up.
+
     Raises ValueError for a limit that the embodiment does not have, or that would be widened.
     """
-    narrowed: dict[str, float | tuple[float, ...]] = {}
+    narrowed: dict[str, bool | float | tuple[float, ...]] = {}
     for name, value in changes.items():
         declared = getattr(safety, name)
+        if isinstance(declared, bool):
+            narrowed[name] = _asked_for(name, declared, value)
+            continue
         if isinstance(declared, tuple) != isinstance(value, Sequence):
             raise ValueError(f"{name} must be like {declared}, got {value}")
         if not isinstance(declared, tuple):
@@ -70,6 +78,12 @@ def tightened(
     return dataclasses.replace(safety, **narrowed)  # type: ignore[arg-type]
 
 
+def _asked_for(name: str, declared: bool, wanted: Any) -> bool:
+    if not isinstance(wanted, bool) or (declared and not wanted):
+        raise ValueError(f"{name} can only be tightened: expected true, got {wanted!r}")
+    return wanted
+
+
 def _narrower(name: str, declared: float, wanted: float) -> float:
     if not 0.0 < wanted <= declared:
         raise ValueError(
@@ -77,6 +91,11 @@ def _narrower(name: str, declared: float, wanted: float) -> float:
             f"got {wanted:g}"
         )
     return wanted
+
+
+def _equal(before: Observed, observed: Observed, key: str) -> bool:
+    earlier, now = before.values.get(key), observed.values.get(key)
+    return earlier is not None and now is not None and np.array_equal(earlier, now)
 
 
 class SafetyGate:
@@ -102,7 +121,7 @@ class SafetyGate:
         self._followed: NDArray[np.float64] | None = None  # the last action that was proposed
         self._safe_since: int | None = None
         self._newest: Observed | None = None
-        self._frozen = False
+        self._frozen: str | None = None
         self._current: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
         self.interventions: deque[Intervention] = deque(maxlen=KEPT_INTERVENTIONS)
@@ -113,14 +132,25 @@ class SafetyGate:
         before, self._newest = self._newest, observed
         if state is None or not bool(np.isfinite(state).all()):
             return BAD_OBSERVATION
-        if now - observed.taken_at > self._safety.max_observation_age:
+        age = now - observed.taken_at
+        # A reading is at most as far ahead as a robot takes to make it after `now` was noted. By a
+        # clock that is ahead, a dead sensor would never grow old.
+        if not age >= -1.0 / self._embodiment.rate_hz:
+            return WRONG_CLOCK
+        if age > self._safety.max_observation_age:
             return STALE_OBSERVATION
-        if self._safety.never_repeats and before is not None:
-            if observed.taken_at != before.taken_at:
-                earlier = before.values.get("observation.state")
-                self._frozen = earlier is not None and np.array_equal(state, earlier)
-            if self._frozen:
-                return FROZEN_OBSERVATION
+        if before is not None and observed.taken_at != before.taken_at:
+            self._frozen = self._repeated(before, observed)
+        return self._frozen
+
+    def _repeated(self, before: Observed, observed: Observed) -> str | None:
+        """What of a new reading equals the last one to the bit, though it never should."""
+        if self._safety.never_repeats and _equal(before, observed, "observation.state"):
+            return FROZEN_OBSERVATION
+        if self._safety.pictures_never_repeat and any(
+            _equal(before, observed, key) for key in self._embodiment.image_keys
+        ):
+            return FROZEN_CAMERA
         return None
 
     def execute(

@@ -37,6 +37,7 @@ PROTOCOL = "openpi"
 LEAST_KEY_LENGTH = 16
 MAX_FRAGMENTS = 256
 MAX_ERROR_LENGTH = 600
+MAX_UNREAD_BYTES = 1 << 20
 CLOSE_SECONDS = 2.0
 GOING_AWAY, POLICY_VIOLATION = 1001, 1008
 LAST_PORT = 65535
@@ -97,6 +98,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class _RobotConnection(ServerConnection):
+    """A connection that is cut when its robot asks for more than it reads.
+
+    Pings are answered as they come, past all limits on messages: who sent nothing else and read
+    none of the answers would fill the memory with them.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.transport.abort()
+
+
 class PolicyServer:
     """One model behind one port. `start`, then `stop`; both in one event loop."""
 
@@ -136,6 +150,7 @@ class PolicyServer:
             open_timeout=settings.open_seconds,
             close_timeout=CLOSE_SECONDS,
             server_header=None,
+            create_connection=_RobotConnection,
             logger=_quiet_logger(),
         )
         self._inference = asyncio.create_task(self._batcher.run(self.metrics))

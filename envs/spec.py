@@ -196,7 +196,8 @@ class SafetySpec:
     max_observation_age, max_action_age: seconds after its sensors' reading until which an
     observation may be decided on, and an action derived from it carried out.
     never_repeats: whether two readings of the state never agree to the bit, as noise has it, so
-    that a repetition means frozen sensors.
+    that a repetition means frozen sensors. pictures_never_repeat: the same of every camera, each by
+    itself; not so where pictures are rendered without noise, and nothing in them moves.
     """
 
     safe_action: tuple[float | None, ...]
@@ -205,6 +206,7 @@ class SafetySpec:
     max_observation_age: float
     max_action_age: float
     never_repeats: bool
+    pictures_never_repeat: bool = False
 
     def __post_init__(self) -> None:
         sizes = {len(self.safe_action), len(self.max_velocity), len(self.max_jump)}

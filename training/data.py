@@ -18,6 +18,7 @@ from helmsight.policies.base import Statistics, TrainedModel
 from helmsight.policies.modules.instruction_encoder import encode_instructions
 from helmsight.training.augmentation import Augmentation
 from helmsight.training.dataset.format import DatasetError
+from helmsight.training.dataset.frame_cache import FrameCache
 from helmsight.training.dataset.instructions import INSTRUCTIONS_PATH, instruction_embeddings
 from helmsight.training.dataset.loader import BatchLoader, split_episodes
 from helmsight.training.dataset.reader import LeRobotDataset
@@ -75,6 +76,7 @@ class LeRobotTrainingData:
         for dataset in self.datasets[1:]:
             dataset.require_embodiment(embodiment)
         self.embodiment = embodiment
+        self._frames: list[FrameCache | None] = [None] * len(self.datasets)
         self._splits = [
             split_episodes(dataset.num_episodes, settings.validation_fraction, settings.seed)
             for dataset in self.datasets
@@ -154,17 +156,21 @@ class LeRobotTrainingData:
         fed = cast(TrainedModel, policy)
         for dataset in self.datasets:
             _require_features(dataset, fed)
-        return [
+        windows = [
             Windows(
                 dataset,
                 fed.window_offsets(),
                 fed.input_keys(),
                 chosen,
                 frame_stride=self.settings.frame_stride,
+                frames=frames,
                 tasks=self.tasks,
             )
-            for dataset, chosen in zip(self.datasets, episodes, strict=True)
+            for dataset, chosen, frames in zip(self.datasets, episodes, self._frames, strict=True)
         ]
+        # Opened once: episodes that are recorded meanwhile are not this run's.
+        self._frames = [window.frames for window in windows]
+        return windows
 
 
 def _require_features(dataset: LeRobotDataset, fed: TrainedModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,4 +22,12 @@ def lock_file(path: Path) -> IO[str] | None:
         return None
     except OSError:
         pass
+    return lock
+
+
+def lock_file_patiently(path: Path) -> IO[str]:
+    """The same, after waiting for another process that has it."""
+    lock = path.open("w")
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return lock

@@ -92,6 +92,12 @@ class MoodyServer:
 
     def __init__(self) -> None:
         self.mood: Reply = good
+        self.announcement: dict[str, Any] = {
+            "policy": "moody",
+            "observation_keys": list(FakeModel.observation_keys),
+            "steps_per_decision": 1,
+            "embodiment": EMBODIMENT.to_dict(),
+        }
         self.port = 0
         self._connections: list[ServerConnection] = []
         self._ending: threading.Thread | None = None
@@ -122,14 +128,8 @@ class MoodyServer:
 
     def _serve(self, connection: ServerConnection) -> None:
         self._connections.append(connection)
-        announcement = {
-            "policy": "moody",
-            "observation_keys": list(FakeModel.observation_keys),
-            "steps_per_decision": 1,
-            "embodiment": EMBODIMENT.to_dict(),
-        }
         try:
-            connection.send(encode(announcement))
+            connection.send(encode(self.announcement))
             for _ in connection:
                 self.mood(connection)
         except (ConnectionClosed, OSError):

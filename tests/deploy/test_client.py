@@ -1,3 +1,5 @@
+import socket
+import struct
 import time
 
 import numpy as np
@@ -55,6 +57,27 @@ def test_a_reply_that_is_no_chunk_is_named_and_the_connection_stays(moody, reply
         client.ask(observation(), 3)
     moody.mood = sending(chunk_reply(np.zeros((4, 3), np.float32)))
     assert client.ask(observation(), 3).shape == (4, 3)
+    client.close()
+
+
+@pytest.mark.parametrize("embodiment", ("missing", {"state": [1, 2, 3]}, [], None))
+def test_a_server_whose_announcement_is_refused_is_not_connected_to(moody, embodiment):
+    moody.announcement = {**moody.announcement, "embodiment": embodiment}
+    if embodiment == "missing":  # as openpi's own servers announce
+        moody.announcement = {}
+    client = PolicyClient(moody.address)
+    with pytest.raises(BadReplyError, match="announces no policy of helmsight"):
+        client.connect()
+    assert not client.connected
+    with pytest.raises(ServerLostError, match="not connected"):
+        client.ask(observation(), 3)
+
+
+def test_sending_an_observation_waits_no_longer_than_a_reply(moody):
+    client = PolicyClient(moody.address, reply_seconds=1.5)
+    client.connect()
+    limit = client._connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16)
+    assert struct.unpack("ll", limit) == (1, pytest.approx(500_000, abs=10_000))
     client.close()
 
 

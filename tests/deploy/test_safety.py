@@ -175,6 +175,46 @@ def test_an_observation_grows_stale():
     assert one.doubt(observed(5.0), 5.26) == "stale_observation"
 
 
+@pytest.mark.parametrize("ahead", (0.2, 60.0, 1.7e9, math.nan))
+def test_a_reading_from_the_future_is_of_another_clock(ahead):
+    assert gate().doubt(observed(5.0 + ahead), 5.0) == "wrong_clock"
+
+
+def test_a_reading_made_just_after_the_time_was_noted_is_not_doubted():
+    assert gate().doubt(observed(5.05), 5.0) is None
+
+
+WATCHED = dataclasses.replace(PARKING_SAFETY, pictures_never_repeat=True)
+
+
+def with_camera_of(seed, other):
+    """A reading whose second camera shows what another reading's did."""
+    values = observation(seed)
+    key = EMBODIMENT.image_keys[1]
+    return {**values, key: observation(other)[key]}
+
+
+def test_a_camera_that_repeats_is_frozen_until_it_changes():
+    one = gate(WATCHED)
+    assert one.doubt(Observed(observation(0), 5.0), 5.05) is None
+    assert one.doubt(Observed(with_camera_of(1, other=0), 5.1), 5.15) == "frozen_camera"
+    assert one.doubt(Observed(with_camera_of(1, other=0), 5.1), 5.16) == "frozen_camera"
+    assert one.doubt(Observed(observation(2), 5.2), 5.25) is None
+
+
+def test_cameras_may_repeat_unless_they_are_said_never_to():
+    one = gate()
+    one.doubt(Observed(observation(0), 5.0), 5.05)
+    assert one.doubt(Observed(with_camera_of(1, other=0), 5.1), 5.15) is None
+
+
+def test_what_is_noticed_can_be_asked_for_and_not_be_given_up():
+    assert tightened(PARKING_SAFETY, {"pictures_never_repeat": True}).pictures_never_repeat
+    for changes in ({"never_repeats": False}, {"pictures_never_repeat": 1.0}):
+        with pytest.raises(ValueError, match="can only be tightened: expected true"):
+            tightened(PARKING_SAFETY, changes)
+
+
 def test_a_reading_that_repeats_is_frozen_until_it_changes():
     one = gate()
     one.doubt(observed(5.0), 5.05)

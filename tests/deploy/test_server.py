@@ -24,6 +24,22 @@ def server():
         yield running
 
 
+def test_who_sends_pings_and_reads_no_answer_is_cut_off(server):
+    host, port = server.address.removeprefix("ws://").split(":")
+    upgrade = (
+        "GET / HTTP/1.1", "Host: robot", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==",
+    )  # fmt: skip
+    masked_ping = bytes([0x89, 0x80 | 125]) + bytes(4) + b"x" * 125
+    with socket.create_connection((host, int(port)), timeout=60.0) as flood:
+        flood.sendall("\r\n".join([*upgrade, "", ""]).encode())
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(2_000):  # 130 MB, of which some are on the way
+                flood.sendall(masked_ping * 500)
+    with server.connect() as robot:
+        assert ask(robot, observation())["actions"].shape == (CHUNK, 3)
+
+
 # ---- The protocol ----
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from helmsight.envs.parking.vehicle import parking_embodiment
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
@@ -10,6 +11,7 @@ from helmsight.training.collection import collect
 from helmsight.training.collection.parking.settings import ParkingCollection
 from helmsight.training.data import LeRobotTrainingData, train
 from helmsight.training.dataset.format import embodiment_features
+from helmsight.training.dataset.frame_cache import CacheLayout
 from helmsight.training.dataset.writer import DatasetWriter
 from helmsight.training.settings import TrainingSettings
 
@@ -51,3 +53,20 @@ def test_a_run_does_not_go_on_with_a_data_set_that_has_grown(tmp_path):
     record(tmp_path / "data", episodes=3)
     with pytest.raises(ValueError, match="another configuration: data_contents"):
         train(settings(tmp_path), make_blind_policy)
+
+
+def test_episodes_recorded_while_a_run_goes_on_are_not_decoded_by_it(tmp_path, monkeypatch):
+    record(tmp_path / "data", episodes=2)
+    data = LeRobotTrainingData(settings(tmp_path))
+    seeing = ParkingPolicy(ParkingPolicyConfig(sees="label"), data.embodiment, data.statistics)
+    first = next(data.batches(seeing, start_step=0, process=0))
+    record(tmp_path / "data", episodes=4)
+    grown = LeRobotTrainingData(settings(tmp_path))
+    assert next(grown.validation_batches(seeing)) is not None  # decodes the new ones
+    decoded = []
+    monkeypatch.setattr(CacheLayout, "write_episode", lambda _, episode: decoded.append(episode))
+    again = next(data.batches(seeing, start_step=0, process=0))
+    assert next(data.validation_batches(seeing)) is not None
+    assert decoded == []
+    for key, values in first.items():
+        assert torch.equal(values, again[key])

@@ -12,14 +12,12 @@ be deleted at any time; building it again resumes where it was cut off.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from helmsight.training.dataset.files import full_disk_explained, replace_file
+from helmsight.training.dataset.files import full_disk_explained, replace_file, sync_file
 from helmsight.training.dataset.format import DatasetError, keys_of_dtype
 from helmsight.training.dataset.reader import LeRobotDataset
+from helmsight.training.file_lock import lock_file_patiently
 
 CACHE_FOLDER = "cache"
 _VERSION = 1
@@ -106,7 +105,10 @@ class CacheLayout:
         return done if same and done <= self.dataset.num_episodes else 0
 
     def save_done(self, episodes: int) -> None:
-        """Record that the first `episodes` episodes are in."""
+        """Record that the first `episodes` episodes are in, and on the device."""
+        for name in self.row_shapes():
+            # Reserved at full size before, a picture that a power cut takes would read as zeros.
+            sync_file(self.folder / name)
         index = {"episodes": episodes, "fingerprint": self.fingerprint(episodes)}
         replace_file(self.folder / "index.json", json.dumps(index).encode())
 
@@ -212,12 +214,12 @@ def open_frame_cache(
     that ask at once build it once.
     """
     layout = CacheLayout(dataset, frame_stride)
-    for finer in range(1, frame_stride):
-        candidate = CacheLayout(dataset, finer)
-        if frame_stride % finer == 0 and candidate.episodes_done() == dataset.num_episodes:
-            return FrameCache(candidate)
+    for stride in range(1, frame_stride + 1):
+        candidate = CacheLayout(dataset, stride)
+        if frame_stride % stride == 0 and candidate.episodes_done() == dataset.num_episodes:
+            return FrameCache(candidate)  # without a lock: the data set may be read-only
     layout.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(layout.folder):
+    with lock_file_patiently(layout.folder / ".lock"):
         done = layout.episodes_done()
         if done < dataset.num_episodes:
             with full_disk_explained(f"the frame cache in {layout.folder} is not complete"):
@@ -280,14 +282,6 @@ def _start_worker(root: Path, frame_stride: int) -> None:
 def _write_in_worker(episode: int) -> int:
     _worker["layout"].write_episode(episode)
     return episode
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait for another process that builds this cache; the kernel frees a dead one's lock."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 __all__ = ["CacheLayout", "DatasetError", "FrameCache", "delete_frame_caches", "open_frame_cache"]

@@ -56,7 +56,7 @@ class Windows:
         dataset.load_columns(self._column_keys)
         if frames is None and pictures:
             frames = open_frame_cache(dataset, frame_stride, workers=available_cores())
-        self._frames = frames
+        self.frames = frames
         # Per column of instructions: the index in `tasks` of each number; of -1, the last entry.
         self._task_of: dict[str, NDArray[np.int64]] = {}
         if tasks is not None:
@@ -145,10 +145,10 @@ class Windows:
             offsets = self.window_offsets.get(key)
             groups.setdefault(None if offsets is None else tuple(offsets), []).append(key)
         for keys in groups.values():
-            assert self._frames is not None
-            keys = sorted(keys, key=self._frames.video_keys.index)
+            assert self.frames is not None
+            keys = sorted(keys, key=self.frames.video_keys.index)
             frames, is_pad = self._frames_of(keys[0], positions)
-            pictures = self._frames.read_videos(keys, self._frames.rows_of(frames.reshape(-1)))
+            pictures = self.frames.read_videos(keys, self.frames.rows_of(frames.reshape(-1)))
             for camera, key in enumerate(keys):
                 picture = pictures[:, camera]  # a view: no copy of the batch
                 batch[key] = torch.from_numpy(picture.reshape(*frames.shape, *picture.shape[1:]))
@@ -157,8 +157,8 @@ class Windows:
         return batch
 
     def _image_tensor(self, key: str, frames: NDArray[np.int64]) -> torch.Tensor:
-        assert self._frames is not None
-        pictures = self._frames.read_images(key, self._frames.rows_of(frames.reshape(-1)))
+        assert self.frames is not None
+        pictures = self.frames.read_images(key, self.frames.rows_of(frames.reshape(-1)))
         pictures = pictures.reshape(*frames.shape, *pictures.shape[1:])
         if key == BIRDS_EYE_KEY:
             return torch.from_numpy(pictures[..., 0] // np.uint8(BIRDS_EYE_GREY_STEP))

@@ -10,7 +10,6 @@ part of the set. `DatasetWriter.open` removes what a killed commit left behind.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -40,6 +39,7 @@ from helmsight.training.dataset.statistics import (
     counter_statistics,
     to_jsonable,
 )
+from helmsight.training.file_lock import lock_file
 
 # A file of episode rows is rewritten (atomically) until it holds this many.
 EPISODES_PER_METADATA_FILE = 32
@@ -375,11 +375,8 @@ def _json(data: Any) -> bytes:
 
 
 def _acquire_lock(root: Path) -> IO[str]:
-    """Lock the data set against a second writer; the kernel frees it however we end."""
-    lock = (root / _LOCK_FILE).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ValueError(f"{root}: another process is writing this data set") from error
+    """Lock the data set against a second writer."""
+    lock = lock_file(root / _LOCK_FILE)
+    if lock is None:
+        raise ValueError(f"{root}: another process is writing this data set")
     return lock

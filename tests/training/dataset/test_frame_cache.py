@@ -1,11 +1,15 @@
 """The frame cache holds what the decoder gives, and notices what has changed."""
 
+import errno
+import fcntl
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small_dataset import add_episode, embodiment, record
 
+from helmsight.training.dataset.files import replace_file
 from helmsight.training.dataset.frame_cache import (
     CacheLayout,
     delete_frame_caches,
@@ -113,6 +117,44 @@ def test_a_truncated_cache_is_built_again(root, written_episodes):
     path.write_bytes(path.read_bytes()[:-10])
     assert_cache_is_right(root)
     assert written_episodes == [0, 1, 2, 3] * 2
+
+
+def test_pictures_are_on_the_device_before_the_index_says_so(root, monkeypatch):
+    order = []
+    module = "helmsight.training.dataset.frame_cache"
+    monkeypatch.setattr(f"{module}.sync_file", lambda path: order.append(path.name))
+    write = replace_file
+
+    def note_and_write(path, data):
+        order.append(path.name)
+        write(path, data)
+
+    monkeypatch.setattr(f"{module}.replace_file", note_and_write)
+    dataset = LeRobotDataset(root)
+    open_frame_cache(dataset, progress=False)
+    pictures = set(CacheLayout(dataset, 1).row_shapes())
+    assert order[-1] == "index.json"
+    assert set(order[:-1]) == pictures
+
+
+def test_a_complete_cache_is_used_where_nothing_can_be_written_or_locked(root, monkeypatch):
+    open_frame_cache(LeRobotDataset(root), progress=False)
+
+    def refuse(*_args, **_options):
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(CacheLayout, "allocate", refuse)
+    assert_cache_is_right(root)
+
+
+def test_a_cache_is_built_where_there_are_no_locks(root, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert_cache_is_right(root)
 
 
 def test_the_cache_of_another_data_set_is_replaced(root, tmp_path):
