@@ -195,6 +195,11 @@ def _spread_of_seeds(runs: Mapping[str, Runs], rate: str) -> Spread:
     return pooled_spread(each, 100.0 * least)
 
 
+def _above_0(interval: Interval) -> Interval:
+    """Student's limits of a time, which is no less than nothing."""
+    return interval if interval.low is None else interval._replace(low=max(0.0, interval.low))
+
+
 def _within_100(difference: Interval) -> Interval:
     """Student's limits of a difference in points, no further than points can differ."""
     if difference.low is None or difference.high is None:
@@ -210,7 +215,7 @@ def _alone(seeds: Runs, rates: Sequence[str]) -> VariantOutcomes:
         level[rate] = clustered_proportion(by_episode).scaled(100)
         each[rate] = [100.0 * fmean(run) for run in zip(*by_episode, strict=True)]
     times = [[ms for record in run.values() for ms in record.decision_ms] for run in seeds]
-    decision_ms = mean_interval([fmean(run) for run in times if run])
+    decision_ms = _above_0(mean_interval([fmean(run) for run in times if run]))
     return VariantOutcomes(level, each, None, None, decision_ms)
 
 

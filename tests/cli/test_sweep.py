@@ -4,7 +4,8 @@ import pytest
 
 from helmsight.cli import sweep
 from helmsight.cli.configuration import configuration
-from helmsight.cli.sweep import Job, evaluations, expand, explanation, jobs, run, share
+from helmsight.cli.sweep import run, share
+from helmsight.cli.sweep_jobs import Job, evaluations, expand, explanation, jobs
 from helmsight.policies.explainable import NothingToExplainError
 from helmsight.training.file_lock import lock_file
 
