@@ -96,6 +96,7 @@ def test_metrics_have_every_measure_with_counts(explained):
         "rank_correlation",
         "deletion_area",
         "insertion_area",
+        "attention_use",
         "stability_variation",
         "stability_transport",
         "entropy",
