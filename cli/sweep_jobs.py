@@ -143,10 +143,10 @@ def explanation(values: Mapping[str, Any]) -> list[str] | None:
 
     Raises ValueError where an arm is to be measured without recorded data.
     """
-    explain = {key: value for key, value in values["explain"].items() if value is not None}
+    explain = values["explain"]
     if not explain.get("metrics"):
         return None
-    if values["evaluate"].get("env") == "libero" and "data" not in explain:
+    if values["evaluate"].get("env") == "libero" and explain.get("data") is None:
         raise ValueError(
             "explain.metrics=true measures an arm's maps over recorded data: give explain.data=..."
         )
@@ -186,11 +186,11 @@ def refuse_wrong_words(sweep: list[Job], tests: Tests) -> None:
 def driven_episodes(words: list[str]) -> list[int]:
     """The episodes of an evaluation."""
     from helmsight.cli.eval import episodes_to_drive
+    from helmsight.cli.explain import episode_numbers
 
     values = configuration("eval", [*TESTED, *words])
     assert values is not None  # no help was asked for
-    episodes = episodes_to_drive(values)
-    return list(range(episodes)) if isinstance(episodes, int) else sorted(set(episodes))
+    return episode_numbers(episodes_to_drive(values))
 
 
 def measured_episodes(words: list[str]) -> list[int]:

@@ -6,7 +6,6 @@ One process writes into it at a time, and only work of the same settings: its id
 
 from __future__ import annotations
 
-import abc
 import fcntl
 import json
 from pathlib import Path
@@ -15,14 +14,16 @@ from typing import Any, ClassVar, TextIO, TypeVar
 Log = TypeVar("Log", bound="FolderLog")
 
 
-class FolderLog(abc.ABC):
-    """An append-only file of lines, `file_name`, in a folder of its own.
+class FolderLog:
+    """An append-only file of lines, `file_name`, in a folder of its own beside `identity_name`.
 
     As a context manager it is the folder's only writer: a second one is refused. Outside it nothing
     may be appended, and nothing on disk is touched.
     """
 
     file_name: ClassVar[str]
+    identity_name: ClassVar[str]
+    held: ClassVar[str]  # what a folder with another identity holds, in words
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """The log of what `identity` describes, in a folder created if needed."""
@@ -50,9 +51,23 @@ class FolderLog(abc.ABC):
     def __exit__(self, *_: object) -> None:
         self._lock.close()  # the lock goes with it, as it does with a killed process
 
-    @abc.abstractmethod
     def _claim(self) -> None:
-        """Compare the folder's identity with this one, or write it into a folder without."""
+        """Compare the folder's identity with this one, or write it where nothing has finished."""
+        file = self.folder / self.identity_name
+        # A folder in which nothing ever finished is nobody's.
+        begun = self.path.exists() and self.path.stat().st_size > 0
+        if begun and file.exists():
+            refuse_other_settings(file, self.identity, self.held)
+        elif begun:
+            raise ValueError(
+                f"{self.path} exists but {file.name}, which says what it belongs to, does not; "
+                "give another out folder"
+            )
+        else:
+            self._begin(file, json.dumps(self.identity, indent=2) + "\n")
+
+    def _begin(self, file: Path, identity: str) -> None:
+        write_atomically(file, identity)
 
     def append_line(self, line: str) -> None:
         """Add a line; once this returns, a crash of the program can't lose it."""

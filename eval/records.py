@@ -19,9 +19,7 @@ from typing import Any
 
 from helmsight.eval.folder_log import (
     FolderLog,
-    refuse_other_settings,
     whole_lines,
-    write_atomically,
 )
 
 OUTCOMES = ("TSR", "TFR", "NTSR", "NTFR", "CR", "OR", "TR")
@@ -78,21 +76,8 @@ class EpisodeLog(FolderLog):
     """The append-only `episodes.jsonl` of one evaluation folder."""
 
     file_name = "episodes.jsonl"
-
-    def _claim(self) -> None:
-        """Compare the folder's identity with this one, or write it where nothing has finished."""
-        identity_path = self.folder / "evaluation.json"
-        # A folder in which no episode ever finished is nobody's.
-        begun = self.path.exists() and self.path.stat().st_size > 0
-        if identity_path.exists() and begun:
-            refuse_other_settings(identity_path, self.identity)
-        elif begun:
-            raise ValueError(
-                f"{self.path} exists but {identity_path.name}, which says what it belongs to, "
-                "does not; give another out folder"
-            )
-        else:
-            write_atomically(identity_path, json.dumps(self.identity, indent=2) + "\n")
+    identity_name = "evaluation.json"
+    held = "another evaluation"
 
     def read(self) -> dict[int, EpisodeRecord]:
         """The latest record of every episode on disk, by episode index."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist, fmean
 from typing import NamedTuple
 
 
@@ -26,6 +26,12 @@ class Interval(NamedTuple):
         """The same interval in another unit, such as percent (`factor` > 0)."""
         value, low, high = (None if x is None else x * factor for x in self[:3])
         return Interval(value, low, high, self.n)
+
+    def within(self, least: float, most: float) -> Interval:
+        """The same interval with limits no further than what there can be."""
+        if self.low is None or self.high is None:
+            return self
+        return self._replace(low=max(least, self.low), high=min(most, self.high))
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -80,14 +86,7 @@ def _effective_size(rates: Sequence[float], p: float, n: int) -> float:
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean with Student's t interval on n - 1 degrees of freedom."""
-    n = len(values)
-    if n == 0:
-        return Interval(None, None, None, 0)
-    mean = fmean(values)
-    if n == 1:
-        return Interval(mean, None, None, 1)
-    half = student_t_quantile(0.5 + confidence / 2, n - 1) * stdev(values) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return mean_of_group(values, pooled_spread([values]), confidence)
 
 
 def clustered_mean_interval(
@@ -109,8 +108,7 @@ def clustered_mean_interval(
         return Interval(mean, None, None, n)
     squares = math.fsum((math.fsum(group) - mean * len(group)) ** 2 for group in groups)
     error = math.sqrt(count / (count - 1) * squares) / n
-    half = student_t_quantile(0.5 + confidence / 2, count - 1) * error
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, *_student_limits(mean, error, count - 1, confidence), n)
 
 
 class Spread(NamedTuple):
@@ -140,11 +138,8 @@ def independent_spread(groups: Sequence[Sequence[bool]]) -> float:
     Trainings that each succeed in half of the scenes at random do not all come to the same rate,
     though now and then they do. Groups of one give 0.
     """
-    variances = [
-        fmean((value - fmean(group)) ** 2 for value in group) * len(group) / (len(group) - 1)
-        for group in groups
-        if len(group) > 1
-    ]
+    rates = [(fmean(group), len(group)) for group in groups if len(group) > 1]
+    variances = [rate * (1.0 - rate) * size / (size - 1) for rate, size in rates]
     return math.sqrt(math.fsum(variances)) / len(groups) if variances else 0.0
 
 
@@ -163,8 +158,7 @@ def difference_of_means(
     if spread.deviation is None:
         return Interval(value, None, None, n)
     error = spread.deviation * math.sqrt(1.0 / len(first) + 1.0 / len(second))
-    half = student_t_quantile(0.5 + confidence / 2, spread.degrees) * error
-    return Interval(value, value - half, value + half, n)
+    return Interval(value, *_student_limits(value, error, spread.degrees, confidence), n)
 
 
 def mean_of_group(values: Sequence[float], spread: Spread, confidence: float = 0.95) -> Interval:
@@ -175,9 +169,16 @@ def mean_of_group(values: Sequence[float], spread: Spread, confidence: float = 0
     mean = fmean(values)
     if spread.deviation is None:
         return Interval(mean, None, None, n)
-    quantile = student_t_quantile(0.5 + confidence / 2, spread.degrees)
-    half = quantile * spread.deviation / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    error = spread.deviation / math.sqrt(n)
+    return Interval(mean, *_student_limits(mean, error, spread.degrees, confidence), n)
+
+
+def _student_limits(
+    value: float, error: float, degrees: int, confidence: float
+) -> tuple[float, float]:
+    """Student's t limits of an estimate with this standard error."""
+    half = student_t_quantile(0.5 + confidence / 2, degrees) * error
+    return value - half, value + half
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

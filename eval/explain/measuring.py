@@ -36,7 +36,6 @@ from helmsight.eval.explain.settings import ExplainSettings
 from helmsight.eval.explain.summary import MEASURES, MeasureSummary, summarise_measures
 from helmsight.eval.folder_log import (
     FolderLog,
-    refuse_other_settings,
     whole_lines,
     write_atomically,
 )
@@ -60,16 +59,13 @@ class MeasureLog(FolderLog):
     """The measures in one folder."""
 
     file_name = "measures.jsonl"
+    identity_name = "explanation.json"
+    held = "other measures"
 
-    def _claim(self) -> None:
-        file = self.folder / "explanation.json"
-        # A folder in which no episode was ever measured is nobody's, nor is its usual token.
-        if self.path.exists() and self.path.stat().st_size > 0 and file.exists():
-            refuse_other_settings(file, self.identity, "other measures")
-            return
-        if _identity_of(file) != self.identity:
-            (self.folder / USUAL).unlink(missing_ok=True)
-        write_atomically(file, json.dumps(self.identity, indent=2) + "\n")
+    def _begin(self, file: Path, identity: str) -> None:
+        if not file.exists() or file.read_text(encoding="utf-8") != identity:
+            (self.folder / USUAL).unlink(missing_ok=True)  # of what was never measured
+        super()._begin(file, identity)
 
     def read(self) -> dict[int, EpisodeMeasures]:
         """Measures of every finished episode."""
@@ -86,10 +82,6 @@ class MeasureLog(FolderLog):
             np.save(partial, make())
             partial.replace(file)
         return load_usual(self.folder)
-
-
-def _identity_of(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def read_measures(folder: Path) -> dict[int, EpisodeMeasures]:

@@ -17,7 +17,7 @@ from helmsight.eval.explain.measures import DECISION, EpisodeMeasures
 from helmsight.eval.explain.measuring import read_measures
 from helmsight.eval.records import listed
 from helmsight.eval.statistics import Interval, mean_of_group, pooled_spread
-from helmsight.eval.sweep.outcomes import said
+from helmsight.eval.sweep.markdown import said, table
 
 
 class Column(NamedTuple):
@@ -78,14 +78,14 @@ class SweepMaps:
         means = self.means
         shown = [means.get(column.measure, {}).get(column.map, {}) for column in COLUMNS]
         heads = ["maps", *(column.title for column in COLUMNS)]
-        lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        rows = []
         for variant in self.variants:
             cells = [
                 said(by_variant[variant], column.form) if variant in by_variant else "-"
                 for column, by_variant in zip(COLUMNS, shown, strict=True)
             ]
-            lines.append(f"| {' | '.join([f'`{variant}`', *cells])} |")
-        return "\n".join(lines)
+            rows.append([f"`{variant}`", *cells])
+        return table(heads, rows)
 
 
 def _means(variants: Mapping[str, Sequence[float]]) -> dict[str, Interval]:

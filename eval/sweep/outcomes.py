@@ -18,6 +18,7 @@ baseline, one or another will leave 0 out.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from helmsight.eval.statistics import (
     mean_interval,
     pooled_spread,
 )
+from helmsight.eval.sweep.markdown import said, said_limits, table
 
 Runs = Sequence[Mapping[int, EpisodeRecord]]
 
@@ -96,14 +98,14 @@ class SweepOutcomes:
         for name in self.rates:
             heads += [f"{name}, %", "each seed", "over baseline", "with other seeds"]
         heads.append("decision, ms")
-        lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        rows = []
         for evaluation, variants in self.results.items():
             for variant, result in variants.items():
                 cells = [evaluation, f"`{variant}`"]
                 cells += [cell for name in self.rates for cell in _rate_cells(result, name)]
                 cells.append(said(result.decision_ms, "{:.1f}"))
-                lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
+                rows.append(cells)
+        return table(heads, rows)
 
 
 def _rate_cells(result: VariantOutcomes, rate: str) -> list[str]:
@@ -170,11 +172,9 @@ def _compare(
                 for rate in rates
             },
             difference_of_seeds={
-                rate: _within_100(
-                    difference_of_means(
-                        result.seeds[rate], outcomes[baseline].seeds[rate], spreads[rate]
-                    )
-                )
+                rate: difference_of_means(
+                    result.seeds[rate], outcomes[baseline].seeds[rate], spreads[rate]
+                ).within(-100.0, 100.0)
                 for rate in rates
             },
         )
@@ -195,18 +195,6 @@ def _spread_of_seeds(runs: Mapping[str, Runs], rate: str) -> Spread:
     return pooled_spread(each, 100.0 * least)
 
 
-def _above_0(interval: Interval) -> Interval:
-    """Student's limits of a time, which is no less than nothing."""
-    return interval if interval.low is None else interval._replace(low=max(0.0, interval.low))
-
-
-def _within_100(difference: Interval) -> Interval:
-    """Student's limits of a difference in points, no further than points can differ."""
-    if difference.low is None or difference.high is None:
-        return difference
-    return difference._replace(low=max(-100.0, difference.low), high=min(100.0, difference.high))
-
-
 def _alone(seeds: Runs, rates: Sequence[str]) -> VariantOutcomes:
     """A variant's levels, without any comparison."""
     level, each = {}, {}
@@ -215,24 +203,10 @@ def _alone(seeds: Runs, rates: Sequence[str]) -> VariantOutcomes:
         level[rate] = clustered_proportion(by_episode).scaled(100)
         each[rate] = [100.0 * fmean(run) for run in zip(*by_episode, strict=True)]
     times = [[ms for record in run.values() for ms in record.decision_ms] for run in seeds]
-    decision_ms = _above_0(mean_interval([fmean(run) for run in times if run]))
+    decision_ms = mean_interval([fmean(run) for run in times if run]).within(0.0, math.inf)
     return VariantOutcomes(level, each, None, None, decision_ms)
 
 
 def _by_episode(runs: Runs, outcome: str) -> list[list[bool]]:
     """For each episode, in which of the runs it ended so."""
     return [[run[episode].outcome == outcome for run in runs] for episode in sorted(runs[0])]
-
-
-def said(interval: Interval, form: str) -> str:
-    """An interval as text: `62.5 [52.5, 71.5]`."""
-    if interval.value is None:
-        return "n/a"
-    return f"{form.format(interval.value)} {said_limits(interval, form)}".rstrip()
-
-
-def said_limits(interval: Interval, form: str) -> str:
-    """The limits alone: `[52.5, 71.5]`, and nothing where there are none."""
-    if interval.low is None or interval.high is None:
-        return ""
-    return f"[{form.format(interval.low)}, {form.format(interval.high)}]"
