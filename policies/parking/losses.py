@@ -36,10 +36,24 @@ def depth_loss(logits: Tensor, millimetres: Tensor, bins: DepthBins) -> Tensor:
     index = bins.index(millimetres.float() / 1000.0)  # [B, C, 16, 16]
     # [B, C, D, h, w] -> [B * C, D, h, w]
     logits, index = logits.flatten(0, 1), index.flatten(0, 1)
-    if logits.shape[2:] != index.shape[1:]:  # labels have 16 x 16 cells for any image size
-        logits = functional.adaptive_avg_pool2d(logits, (index.shape[1], index.shape[2]))
-    known = (index >= 0).sum().clamp(min=1)
-    return functional.cross_entropy(logits, index, ignore_index=-1, reduction="sum") / known
+    logits = _no_finer_than(logits, index.shape[1], index.shape[2])
+    # Labels have 16 x 16 cells for any image size, and so may be several to a place of the logits.
+    rows, columns = logits.shape[2:]
+    folded = index.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # [B * C, h, f, w, f]
+    folded = folded.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [B * C, f * f, h, w]
+    chosen = logits.log_softmax(dim=1).gather(1, folded.clamp(min=0))
+    known = folded >= 0
+    return -(chosen * known).sum() / known.sum().clamp(min=1)
+
+
+def _no_finer_than(logits: Tensor, height: int, width: int) -> Tensor:
+    """Logits [N, D, h, w], averaged where they do not come whole to one of height x width cells."""
+    rows, columns = logits.shape[2:]
+    if height % rows == 0 and width % columns == 0:
+        return logits
+    if rows % height == 0 and columns % width == 0:  # a pooling that is several times as fast
+        return functional.avg_pool2d(logits, (rows // height, columns // width))
+    return functional.adaptive_avg_pool2d(logits, (height, width))
 
 
 def grid_loss(grid: Tensor, teacher: Tensor) -> Tensor:
