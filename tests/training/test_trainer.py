@@ -202,6 +202,11 @@ def test_precision_no_is_never_bfloat16() -> None:
     assert not uses_bfloat16("no", torch.device("cpu"))
 
 
+def test_a_cpu_trains_in_float32_unless_it_is_told_otherwise() -> None:
+    assert not uses_bfloat16("auto", torch.device("cpu"))
+    assert uses_bfloat16("bf16", torch.device("cpu"))
+
+
 def test_settings_out_of_range_are_refused_by_name(tmp_path: Path) -> None:
     for name, value in {"batch_size": 0, "learning_rate": 0.0, "precision": "fp8"}.items():
         with pytest.raises(ValueError, match=name.replace("_", ".")):
