@@ -119,7 +119,7 @@ class CourseGuard(nn.Module):
         steers = torch.cat([steer[:, None], steers.expand(len(steer), -1)], dim=1)
         backs = speed * forwards < -UNDER_WAY  # still under way in the other gear
         travel = torch.where(backs, config.room, situation.travel.clamp(min=LEAST_TRAVEL))
-        way = self._way(situation.steering, steers, (forwards * travel)[:, None])
+        way = self.ways(situation.steering, steers, (forwards * travel)[:, None])
         free = self._hits(situation, way) == 0.0  # [B, M]
         some = free.any(dim=1)
         # Measured speeds of a car that stands are not 0, and tell nothing of its gear.
@@ -129,12 +129,15 @@ class CourseGuard(nn.Module):
         nearest = torch.where(free, (steers - steer[:, None]).abs(), torch.inf).argmin(dim=1)
         turned = steers.gather(1, nearest[:, None])[:, 0]
         turns = torch.stack([acceleration.clamp(max=config.gentle), turned, reverse], dim=1)
-        brakes = torch.stack([torch.full_like(steer, -1.0), steer, reverse], dim=1)
-        escapes = self._escape(situation, steer, forwards, brakes)
-        rolls = (speed.abs() > ROLLING) & ~backs
-        instead = torch.where(rolls[:, None], brakes, escapes)
-        instead = torch.where((some & ~backs)[:, None], turns, instead)
-        return torch.where(keeps[:, None], action, instead)
+        turnable = some & ~backs
+        # Ways back are costly to look at. While it is exported nothing may depend on values.
+        if torch.jit.is_tracing() or not bool((keeps | turnable).all()):
+            brakes = torch.stack([torch.full_like(steer, -1.0), steer, reverse], dim=1)
+            escapes = self._escape(situation, steer, forwards, brakes)
+            rolls = (speed.abs() > ROLLING) & ~backs
+            instead = torch.where(rolls[:, None], brakes, escapes)
+            turns = torch.where(turnable[:, None], turns, instead)
+        return torch.where(keeps[:, None], action, turns)
 
     def _widened(self, occupied: Tensor) -> Tensor:
         """Probabilities [B, S, S] with those of things that stand alone spread over `widen`."""
@@ -162,7 +165,7 @@ class CourseGuard(nn.Module):
         """
         config = self.config
         steers = torch.linspace(-1.0, 1.0, config.escapes, device=steer.device)
-        back = self._way(
+        back = self.ways(
             situation.steering,
             steers.expand(len(steer), -1),
             (-forwards * config.back_off)[:, None],
@@ -170,7 +173,7 @@ class CourseGuard(nn.Module):
         blocked = self._hits(situation, back) > 0.0  # [B, E]
         # After each way back, each way on: [B, E, 1] x [E] -> [B, E * E]
         ends = [part[..., -1].repeat_interleave(config.escapes, dim=1) for part in back[:3]]
-        onward = self._way(
+        onward = self.ways(
             back.steering.repeat_interleave(config.escapes, dim=1),
             steers.repeat(config.escapes).expand(len(steer), -1),
             (forwards * config.room)[:, None],
@@ -186,7 +189,7 @@ class CourseGuard(nn.Module):
         )
         return torch.where(blocked.all(dim=1)[:, None], brakes, escape)
 
-    def _way(
+    def ways(
         self,
         steering: Tensor,
         steers: Tensor,
@@ -218,11 +221,11 @@ class CourseGuard(nn.Module):
         """
         origin = torch.zeros_like(way.x[:, :1, :1])  # [B, 1, 1]
         here = Motion(origin, origin, origin, way.steering[:, :1])
-        already = self._touched(situation.occupied, here)[:, :, 0]  # [B, 1]
-        touched = self._touched(situation.occupied, way).amax(dim=2)  # [B, M]
+        already = self.touched(situation.occupied, here)[:, :, 0]  # [B, 1]
+        touched = self.touched(situation.occupied, way).amax(dim=2)  # [B, M]
         return (touched - 1.5 * already).clamp(min=0.0)
 
-    def _touched(self, occupied: Tensor, way: Motion) -> Tensor:
+    def touched(self, occupied: Tensor, way: Motion) -> Tensor:
         """Points of the outline that are in something at each pose, [B, M, T]."""
         cos, sin = way.yaw.cos()[..., None], way.yaw.sin()[..., None]  # [B, M, T, 1]
         along, across = self.outline.unbind(dim=1)  # [P]

@@ -68,10 +68,14 @@ class Body(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """occupied [B, n, n] around the car, and the memory [B, M] to be given to the next decision."""
+    """occupied [B, n, n] around the car, and the memory [B, M] to be given to the next decision.
+
+    goes_on [B, 1]: 1 where the memory that was given is of this episode, else 0.
+    """
 
     occupied: Tensor
     memory: Tensor
+    goes_on: Tensor
 
 
 class MapMemory(nn.Module):
@@ -106,7 +110,8 @@ class MapMemory(nn.Module):
 
     def forward(self, occupied: Tensor, target: Tensor, memory: Tensor) -> Remembered:
         """occupied [B, n, n], target poses [B, 3] in the vehicle frame, memory [B, M]."""
-        memory = memory * self._goes_on(target, memory)
+        goes_on = self._goes_on(target, memory)
+        memory = memory * goes_on
         cells = memory[:, :-3].unflatten(1, (2, self.side, self.side))  # [B, 2, S, S]
         average, seen = cells[:, 0], cells[:, 1]
         average, seen = self._take_in(occupied, target, average, seen)
@@ -114,7 +119,12 @@ class MapMemory(nn.Module):
             average[:, None], self._in_map(target, occupied.shape[1:]), align_corners=False
         )[:, 0]  # [B, 1, n, n] -> [B, n, n]
         kept = torch.stack([average, seen], dim=1).flatten(1)  # [B, 2 S S]
-        return Remembered(torch.maximum(occupied, recalled), torch.cat([kept, target], dim=1))
+        handed_on = torch.cat([kept, target], dim=1)
+        return Remembered(torch.maximum(occupied, recalled), handed_on, goes_on)
+
+    def about_target(self, memory: Tensor) -> Tensor:
+        """The averages [B, S, S] in a memory: rows along the target's y, columns along its x."""
+        return memory[:, : self.side**2].unflatten(1, (self.side, self.side))
 
     def _goes_on(self, target: Tensor, memory: Tensor) -> Tensor:
         """1 where the memory is of this episode, [B, 1]."""

@@ -9,6 +9,7 @@ from helmsight.policies.modules.control_aided import ControlAidedAttentionConfig
 from helmsight.policies.modules.course_guard import CourseGuardConfig
 from helmsight.policies.modules.map_memory import MapMemoryConfig
 from helmsight.policies.modules.speed_controller import SpeedController
+from helmsight.policies.modules.way_out import WayOutConfig
 
 SEES = ("cameras", "label", "nothing")
 HEADS = ("action_chunk", "target_speed", "control_tokens")
@@ -67,6 +68,7 @@ class ParkingPolicyConfig:
     those of the recorded label, which they learn from.
     guard: what looks whether the way is free before the car moves; for policies that see.
     memory: of what was seen before; for the guard of policies that see cameras.
+    way_out: plans past what is remembered where the car gets no farther; for policies with memory.
     body_front, body_rear, body_width: the parked car's outline about its rear axle in metres.
     """
 
@@ -93,6 +95,7 @@ class ParkingPolicyConfig:
     speed_controller: SpeedController = field(default_factory=SpeedController)
     guard: CourseGuardConfig = field(default_factory=CourseGuardConfig)
     memory: MapMemoryConfig = field(default_factory=MapMemoryConfig)
+    way_out: WayOutConfig = field(default_factory=WayOutConfig)
     loss: ParkingLossWeights = field(default_factory=ParkingLossWeights)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,10 @@ class ParkingPolicyConfig:
             raise ValueError(
                 "memory.enabled=true needs guard.enabled=true and a policy that sees cameras: the "
                 "guard looks at what is remembered"
+            )
+        if self.way_out.enabled and not self.memory.enabled:
+            raise ValueError(
+                "way_out.enabled=true needs memory.enabled=true: it plans past what is remembered"
             )
         if self.image_stride == 4 and self.birds_eye != "sampling":
             raise ValueError(f"image_stride=4 needs birds_eye=sampling, got {self.birds_eye!r}")

@@ -20,16 +20,15 @@ from helmsight.policies.modules.action_heads import (
     GridSummary,
     ParallelDecoder,
 )
-from helmsight.policies.modules.birds_eye import Grid
 from helmsight.policies.modules.control_aided import (
     ActionOutputs,
     ControlAidedAttentionConfig,
     Gated,
     build_attention,
 )
-from helmsight.policies.modules.course_guard import CourseGuard, Situation
-from helmsight.policies.modules.map_memory import Body, MapMemory
+from helmsight.policies.modules.course_guard import Situation
 from helmsight.policies.modules.normaliser import RangeScaler, Standardiser
+from helmsight.policies.parking.caution import Caution
 from helmsight.policies.parking.config import (
     SEMANTIC_CLASSES,
     SEMANTIC_SIZE,
@@ -138,14 +137,9 @@ class ParkingPolicy(Policy):
         self.semantic_head = (
             nn.Conv2d(width, semantic_channels, 1) if isinstance(self.view, SurroundView) else None
         )
-        body = Body(config.body_front, config.body_rear, config.body_width)
-        self.guard: CourseGuard | None = None
+        self.caution: Caution | None = None
         if config.guard.enabled and self.view is not None:
-            self.guard = CourseGuard(config.guard, *body, config.grid.extent)
-        self.memory: MapMemory | None = None
-        if config.memory.enabled:
-            picture = Grid(SEMANTIC_SIZE, config.grid.extent)
-            self.memory = MapMemory(config.memory, embodiment.cameras, body, picture)
+            self.caution = Caution(config, embodiment)
         self._teacher: list[ParkingPolicy] = []  # in a list: no part of what is trained and saved
         self._last: Decision | None = None
 
@@ -353,7 +347,7 @@ class ParkingPolicy(Policy):
 
     @property
     def memory_size(self) -> int:
-        return 0 if self.memory is None else self.memory.size
+        return 0 if self.caution is None else self.caution.size
 
     def predict_action_chunk(self, observation: dict[str, Tensor]) -> Tensor:
         """Of a policy that remembers, the chunk for an observation with nothing before it."""
@@ -367,13 +361,19 @@ class ParkingPolicy(Policy):
         attention = gated.attention if self.attention_signal != "none" else None
         self._last = decision_of(decoded.waypoints, attention, seen)
         chunk = self._chunk(observation["observation.state"], gated, context, decoded)
-        if self.guard is None or seen is None:
+        if self.caution is None or seen is None:
             return chunk, memory
         state = observation["observation.state"]
-        occupied = self._occupied(observation, seen)
-        if self.memory is not None:
-            occupied, memory = self.memory(occupied, state[:, self._target], memory)
-        return self._guarded(self.guard, chunk, state, occupied, decoded), memory
+        target = state[:, self._target]
+        situation = Situation(
+            occupied=self._occupied(observation, seen),
+            speed=state[:, self._speed],
+            steering=state[:, self._steering_angle],
+            travel=5.0 * torch.hypot(*decoded.waypoints[:, TRAVEL_WAYPOINT, :2].unbind(dim=1)),
+            distance=torch.hypot(target[:, 0], target[:, 1]),
+        )
+        cautious: tuple[Tensor, Tensor] = self.caution(chunk, situation, target, memory)
+        return cautious
 
     def _chunk(self, state: Tensor, gated: Gated, context: Tensor, decoded: Decoded) -> Tensor:
         """Actions [B, K, A] of the head that drives."""
@@ -396,21 +396,6 @@ class ParkingPolicy(Policy):
             return class_probabilities(self._semantics(seen))[:, OBSTACLE]
         label = observation["observation.birds_eye"]
         return (label == OBSTACLE).to(observation["observation.state"].dtype)
-
-    def _guarded(
-        self, guard: CourseGuard, chunk: Tensor, state: Tensor, occupied: Tensor, decoded: Decoded
-    ) -> Tensor:
-        """The chunk [B, K, A] where its way is free; elsewhere what the guard does, K times."""
-        situation = Situation(
-            occupied=occupied,
-            speed=state[:, self._speed],
-            steering=state[:, self._steering_angle],
-            travel=5.0 * torch.hypot(*decoded.waypoints[:, TRAVEL_WAYPOINT, :2].unbind(dim=1)),
-            distance=torch.hypot(state[:, self._target[0]], state[:, self._target[1]]),
-        )
-        first = guard(chunk[:, 0], situation)
-        kept = (first == chunk[:, 0]).all(dim=1)
-        return torch.where(kept[:, None, None], chunk, first[:, None].expand_as(chunk))
 
     @torch.no_grad()
     def predict_semantics(self, observation: dict[str, Tensor]) -> Tensor:

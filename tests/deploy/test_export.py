@@ -11,8 +11,10 @@ from helmsight.deploy.model import MEMORY_KEY, ModelError, Recollection
 from helmsight.deploy.onnx_model import OnnxModel
 from helmsight.deploy.torch_model import TorchModel
 from helmsight.policies.modules.birds_eye import DepthBins, Grid
+from helmsight.policies.modules.cost_to_go import CostToGoConfig
 from helmsight.policies.modules.course_guard import CourseGuardConfig
 from helmsight.policies.modules.map_memory import MapMemoryConfig
+from helmsight.policies.modules.way_out import WayOutConfig
 from helmsight.policies.parking import ParkingPolicy, ParkingPolicyConfig
 from tests.policies.manipulation_batches import INSTRUCTIONS, tiny_observation
 from tests.policies.manipulation_batches import tiny_policy as tiny_arm_policy
@@ -38,6 +40,8 @@ REMEMBERING = {
     "guard": CourseGuardConfig(enabled=True, threshold=0.3, widen=0.3),
     "memory": MapMemoryConfig(enabled=True, half_extent=8.0, cell=0.5),
 }
+COARSE = CostToGoConfig(half_extent=6.0, cell=0.6, headings=16, turning_radius=4.5, iterations=8)
+LED_OUT = {**REMEMBERING, "way_out": WayOutConfig(enabled=True, after=2, again=2, costs=COARSE)}
 VARIANTS = {
     "cameras": {},
     "lift_splat": {"birds_eye": "lift_splat"},
@@ -130,6 +134,25 @@ def test_a_file_remembers_as_its_policy_does():
     assert kept[0].values.max() > 0.0
     exported.warm_up()
     assert compare(policy, exported, [observation(seed) for seed in range(3)]).difference < 1e-4
+
+
+def test_a_file_leads_a_stuck_car_out_as_its_policy_does():
+    policy = tiny(**LED_OUT)
+    exported = OnnxModel(with_metadata(onnx_graph(policy), policy, ORIGIN))
+    assert [node.op_type for node in onnx_graph(policy).graph.node].count("If") == 1
+    standing = {**observation(0), "observation.state": np.zeros(8, np.float32)}
+    standing["observation.state"][5:8] = (4.0, 1.5, 0.3)  # the target's x, y and yaw
+    kept = [Recollection(), Recollection()]
+    taken = []
+    for _ in range(6):
+        decided = [
+            model.decide([{**standing, MEMORY_KEY: one}])
+            for model, one in zip((TorchModel(policy), exported), kept, strict=True)
+        ]
+        np.testing.assert_allclose(decided[1], decided[0], atol=1e-4)
+        np.testing.assert_allclose(kept[1].values, kept[0].values, atol=1e-3)
+        taken.append(bool(kept[0].values[-4]))
+    assert taken == [False, False, True, True, True, True]
 
 
 def test_a_policy_that_reads_a_label_is_not_exported():

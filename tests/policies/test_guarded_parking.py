@@ -43,7 +43,7 @@ def test_what_the_guard_does_it_does_for_the_whole_chunk() -> None:
 
 
 def test_a_blind_policy_has_no_guard() -> None:
-    assert tiny_policy(sees="nothing", guard=GUARD).guard is None
+    assert tiny_policy(sees="nothing", guard=GUARD).caution is None
 
 
 def test_cameras_guard_by_what_they_make_of_the_pictures() -> None:
@@ -56,7 +56,7 @@ def test_cameras_guard_by_what_they_make_of_the_pictures() -> None:
     batch = random_batch(policy.embodiment, 8)
     batch["observation.state"][:, 0] = 1.0
     guarded = policy.predict_action_chunk(batch)
-    policy.guard = None
+    policy.caution = None
     assert not torch.equal(guarded, policy.predict_action_chunk(batch))
 
 
@@ -79,11 +79,12 @@ def moving(policy: ParkingPolicy, seed: int = 0) -> dict[str, Tensor]:
 
 def all_occupied(policy: ParkingPolicy, batch: dict[str, Tensor]) -> Tensor:
     """A memory of obstacles everywhere but where the car stands, as `batch` knows the target."""
-    assert policy.memory is not None
+    assert policy.caution is not None and policy.caution.memory is not None
+    remembered = policy.caution.memory
     memory = torch.zeros(1, policy.memory_size)
-    side = policy.memory.side
+    side = remembered.side
     target = batch["observation.state"][:, policy._target]
-    x, y = policy.memory._in_car(target)  # [1, S, S]
+    x, y = remembered._in_car(target)  # [1, S, S]
     memory[:, : side**2] = ((x - 1.4).abs().maximum(y.abs()) > 3.2).float().flatten(1)
     memory[:, side**2 : 2 * side**2], memory[:, -3:] = 1e3, target
     return memory

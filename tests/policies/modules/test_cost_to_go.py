@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from helmsight.envs.geometry import Pose
+from helmsight.envs.parking.expert.cost_to_go import GEAR_CHANGE_COST, TURNING_RADIUS, cost_to_go
+from helmsight.policies.modules.cost_to_go import BLOCKED, CostToGo, CostToGoConfig, Poses
+from helmsight.policies.modules.map_memory import Body
+
+CONFIG = CostToGoConfig(turning_radius=TURNING_RADIUS, gear_change=GEAR_CHANGE_COST)
+COSTS = CostToGo(CONFIG, Body(3.75, 0.95, 1.95))
+HALF_EXTENT = 16.0
+YES, NO = torch.tensor([True]), torch.tensor([False])
+AISLE = (6.0, 12.0)  # x, where the slots of `row` open
+
+
+def world(*blocks: tuple[float, float, float, float]) -> Tensor:
+    """Occupied [1, 160, 160] where blocks (x from, x to, y from, y to) stand about the target."""
+    occupied = torch.zeros(1, 160, 160)
+    for x_from, x_to, y_from, y_to in blocks:
+        rows = slice(round((y_from + HALF_EXTENT) * 5), round((y_to + HALF_EXTENT) * 5))
+        columns = slice(round((x_from + HALF_EXTENT) * 5), round((x_to + HALF_EXTENT) * 5))
+        occupied[:, rows, columns] = 1.0
+    return occupied
+
+
+def row() -> list[tuple[float, float, float, float]]:
+    """Cars beside the slot, with a kerb behind it."""
+    places = [3.1 * index for index in (-3, -2, -1, 1, 2, 3)]
+    return [(-1.0, 3.6, y - 0.95, y + 0.95) for y in places] + [(-2.2, -1.6, -12.0, 12.0)]
+
+
+def planned(occupied: Tensor, costs: CostToGo = COSTS, bold: float = 0.0) -> Tensor:
+    nothing = torch.zeros(len(occupied), costs.config.side, costs.config.side)
+    old = torch.zeros(len(occupied), *costs.config.size)
+    return costs(
+        occupied,
+        HALF_EXTENT,
+        nothing,
+        torch.full((len(occupied),), bold),
+        torch.ones(len(occupied)) > 0,
+        old,
+    )
+
+
+def at(costs: Tensor, x: float, y: float, yaw: float) -> list[float]:
+    """Costs forwards and backwards at one pose."""
+    pose = Poses(*(torch.tensor([[value]]) for value in (x, y, yaw)))
+    return COSTS.at(costs, pose)[0, :, 0].tolist()
+
+
+FREE = planned(world())
+
+
+def shortest(x: float, y: float, yaw: float) -> float:
+    """The cost by Reeds and Shepp to the nearest of the poses that count as the target."""
+    along = np.linspace(-CONFIG.along, CONFIG.along, 5)
+    across = np.linspace(-CONFIG.aside, CONFIG.aside, 5)
+    turned = 2.0 * math.pi / CONFIG.headings * np.array([-1.0, 0.0, 1.0])
+    goals = itertools.product(along.tolist(), across.tolist(), turned.tolist())
+    return min(float(cost_to_go(np.array([x, y, yaw]), Pose(*goal))) for goal in goals)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(-math.pi, math.pi))
+def test_where_nothing_stands_it_is_about_as_far_as_by_reeds_and_shepp(x, y, yaw) -> None:
+    left = min(at(FREE, x, y, yaw)) - CONFIG.arc
+    # Arcs are of one length, and what lies between the lattice's points is blurred.
+    assert shortest(x, y, yaw) - 1.5 < left < 1.5 * shortest(x, y, yaw) + 5.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(-6, 6), st.floats(-6, 6), st.floats(-math.pi, math.pi))
+def test_left_and_right_cost_the_same(x, y, yaw) -> None:
+    assert at(FREE, x, y, yaw) == pytest.approx(at(FREE, x, -y, -yaw), abs=0.05)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(-6, 6), st.floats(-6, 6), st.floats(-math.pi, math.pi))
+def test_headings_are_wrapped(x, y, yaw) -> None:
+    assert at(FREE, x, y, yaw) == pytest.approx(at(FREE, x, y, yaw + 2.0 * math.pi), abs=0.05)
+
+
+def test_the_other_gear_costs_its_change_at_the_most() -> None:
+    forwards, backwards = FREE[0]
+    assert float((forwards - backwards).abs().max()) <= CONFIG.gear_change + 1e-3
+
+
+def test_into_a_row_the_car_goes_backwards() -> None:
+    forwards, backwards = at(planned(world(*row())), 4.0, 0.0, 0.0)
+    assert backwards < forwards < BLOCKED
+
+
+def test_obstacles_make_no_way_cheaper() -> None:
+    boxes = world(*row(), (7.0, 7.6, 3.0, 3.6))
+    assert float((planned(boxes) - planned(world(*row()))).min()) > -1e-3
+
+
+def test_a_wall_before_the_slot_leaves_no_way() -> None:
+    walled = planned(world(*row(), (4.0, 4.6, -14.0, 14.0)))
+    assert min(at(walled, 8.0, 0.0, 0.0)) > BLOCKED / 2.0
+
+
+def test_a_bold_plan_leads_through_what_may_be_occupied() -> None:
+    doubtful = world(*row()) + 0.5 * world((4.0, 4.6, -1.2, 1.2))
+    assert min(at(planned(doubtful), 8.0, 0.0, 0.0)) > BLOCKED / 2.0
+    assert min(at(planned(doubtful, bold=1.0), 8.0, 0.0, 0.0)) < BLOCKED / 2.0
+
+
+def test_a_box_in_the_way_is_driven_round() -> None:
+    beside = planned(world(*row(), (6.6, 7.2, -0.3, 0.3)))
+    free = planned(world(*row()))
+    assert min(at(free, 8.5, 2.5, 0.7)) < min(at(beside, 8.5, 2.5, 0.7)) < BLOCKED / 2.0
+
+
+def test_where_the_car_stands_nothing_does() -> None:
+    inside = world((-0.3, 0.3, -0.3, 0.3))
+    own = torch.zeros(1, CONFIG.side, CONFIG.side)
+    assert min(at(planned(inside), 2.0, 0.0, 0.0)) > BLOCKED / 2.0
+    own[:, :, :] = 1.0
+    nobody = COSTS(inside, HALF_EXTENT, own, torch.zeros(1), YES, torch.zeros(1, *CONFIG.size))
+    torch.testing.assert_close(nobody, FREE)
+
+
+def test_unless_it_is_wanted_nothing_is_planned() -> None:
+    old = torch.rand(1, *CONFIG.size)
+    own = torch.zeros(1, CONFIG.side, CONFIG.side)
+    assert torch.equal(COSTS(world(), HALF_EXTENT, own, torch.zeros(1), NO, old), old)
+
+
+def test_beyond_the_lattice_there_is_no_way() -> None:
+    assert at(FREE, CONFIG.half_extent + 0.1, 0.0, 0.0) == [BLOCKED, BLOCKED]
+
+
+def test_worlds_of_a_batch_do_not_mix() -> None:
+    worlds = torch.cat([world(), world(*row())])
+    together = planned(worlds)
+    for index in range(2):
+        torch.testing.assert_close(together[index], planned(worlds[index : index + 1])[0])
+
+
+def test_more_iterations_reach_no_farther_than_the_lattice_needs() -> None:
+    longer = CostToGo(dataclasses.replace(CONFIG, iterations=60), Body(3.75, 0.95, 1.95))
+    assert float((planned(world(*row())) - planned(world(*row()), longer)).max()) < 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"cell": 0.0}, {"half_extent": 0.1}, {"headings": 4}])
+def test_a_lattice_that_is_none_is_refused(wrong) -> None:
+    with pytest.raises(ValueError, match="lattice"):
+        CostToGoConfig(**wrong)
