@@ -160,6 +160,12 @@ class Policy(TrainedModel):
         """The policy as explanations see it. NothingToExplainError: it has nothing to show."""
         raise NothingToExplainError(f"a policy of type {self.type_name!r} can not be explained")
 
+    def stay_where_stuck(self) -> None:
+        """From now on do without whatever leads the robot out where the network itself is stuck.
+
+        For who wants to see where that is; most policies have no such thing.
+        """
+
     def reset(self) -> None:
         """Forget what is left of the last chunk, and what was seen: a new episode begins."""
         self._queue.clear()

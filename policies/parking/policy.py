@@ -345,6 +345,10 @@ class ParkingPolicy(Policy):
 
     # Control
 
+    def stay_where_stuck(self) -> None:
+        if self.caution is not None:
+            self.caution.way_out = None
+
     @property
     def memory_size(self) -> int:
         return 0 if self.caution is None else self.caution.size

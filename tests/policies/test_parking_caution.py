@@ -58,8 +58,9 @@ def test_a_car_that_stands_for_long_is_led_out() -> None:
 
 def test_without_a_way_out_it_stands_for_ever() -> None:
     policy = seeing_nothing()
-    assert policy.caution is not None
-    policy.caution.way_out = None
+    size = policy.memory_size
+    policy.stay_where_stuck()
+    assert policy.memory_size < size
     chunks = decided(policy, WAY_OUT.after + 2)
     torch.testing.assert_close(chunks[-1], chunks[0])
 

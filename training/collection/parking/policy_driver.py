@@ -30,6 +30,7 @@ class PolicyDriver:
 
         torch.set_num_threads(1)
         self._policy = load_policy(folder)
+        self._policy.stay_where_stuck()  # there the expert takes over and is recorded
         keys = self._policy.observation_keys()
         self._looks = any(
             key.startswith(("observation.images.", "observation.depth.")) for key in keys
