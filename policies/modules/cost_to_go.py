@@ -47,7 +47,7 @@ class CostToGoConfig:
     turning_radius: float = 4.5
     iterations: int = 36
     occupied: float = 0.35
-    surely: float = 0.6
+    surely: float = 0.5
     suspected: float = 0.15
     margin: float = 0.15
     clearance: float = 0.4
@@ -61,8 +61,12 @@ class CostToGoConfig:
     def __post_init__(self) -> None:
         if not (self.half_extent > 0.0 and 0.0 < self.cell < self.half_extent):
             raise ValueError(f"the lattice needs 0 < cell < half_extent, got {self}")
-        if self.headings < 8 or self.iterations < 1:
-            raise ValueError(f"the lattice needs 8 headings and an iteration, got {self}")
+        if abs(self.side * self.cell - 2.0 * self.half_extent) > 1e-6 * self.half_extent:
+            raise ValueError(f"the lattice's half_extent must be whole cells or half, got {self}")
+        if self.headings < 8 or self.iterations < 1 or not self.turning_radius > 0.0:
+            raise ValueError(
+                f"the lattice needs 8 headings, an iteration and a turning_radius, got {self}"
+            )
 
     @property
     def side(self) -> int:
@@ -99,21 +103,23 @@ class CostToGo(nn.Module):
     bodies: Tensor
     wide_bodies: Tensor
     places: Tensor
+    around: Tensor
     goal: Tensor
 
     def __init__(self, config: CostToGoConfig, body: Body) -> None:
         super().__init__()
         self.config = config
         kernels, arrivals = _arcs(config)
-        axis = (torch.arange(config.side) + 0.5) * config.cell - config.half_extent
-        along, across = torch.meshgrid(axis, axis, indexing="xy")  # [N, N] each
+        farthest = max(body.front, body.rear) + max(config.margin, config.clearance)
+        self.reach = math.ceil(math.hypot(farthest, body.width / 2.0) / config.cell) + 1
         buffers = {
             "kernels": kernels,
             "arrivals": arrivals,
-            "bodies": _bodies(config, body, config.margin),
-            "wide_bodies": _bodies(config, body, config.clearance),
-            "places": torch.stack([along, across], dim=2),
-            "goal": _goal(config, along, across),
+            "bodies": _bodies(config, body, config.margin, self.reach),
+            "wide_bodies": _bodies(config, body, config.clearance, self.reach),
+            "places": _places(config, 0),
+            "around": _places(config, self.reach),
+            "goal": _goal(config),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
@@ -133,9 +139,10 @@ class CostToGo(nn.Module):
         where the car itself stands, which is free. bold [B]: 1 where only what is surely occupied
         is in the way.
         """
-        places = self.places.expand(len(occupied), -1, -1, -1) / half_extent
+        places = self.around.expand(len(occupied), -1, -1, -1) / half_extent
         shown = functional.grid_sample(occupied[:, None], places, align_corners=False)
-        shown = shown * (1.0 - own[:, None])  # [B, 1, N, N]
+        own = functional.pad(own, [self.reach] * 4)  # [B, N + 2 R, N + 2 R]
+        shown = shown * (1.0 - own[:, None])  # [B, 1, N + 2 R, N + 2 R]
         config = self.config
         least = torch.where(bold > 0.5, config.surely, config.occupied)  # [B]
         planned: Tensor = _planned(
@@ -152,6 +159,7 @@ class CostToGo(nn.Module):
             config.arc,
             config.discomfort,
             config.gear_change,
+            BLOCKED,
         )
         return torch.where(wanted[:, None, None, None, None], planned, old)
 
@@ -185,34 +193,37 @@ def _planned(
     arc: float,
     discomfort: float,
     gear_change: float,
+    blocked: float,
 ) -> Tensor:
     """Costs [B, 2, H, N, N] by value iteration where `wanted`, else the old ones.
 
-    occupied, suspected [B, 1, N, N]: 1 where something stands, or might. A function, its numbers
-    written out, because that is what TorchScript keeps as a branch and a loop.
+    occupied, suspected [B, 1, N + 2 R, N + 2 R]: 1 where something stands, or might, R cells beyond
+    the lattice as well, where a body on it may reach. A function, because that is what TorchScript
+    keeps as a branch and a loop.
     """
     costs = old
     if bool(wanted):
         batch, gears, headings, side = old.shape[0], old.shape[1], old.shape[2], old.shape[3]
         # What an arc to each pose costs, [B, 1, H, N, N]
-        near = torch.conv2d(suspected, wide_bodies, padding=wide_bodies.shape[2] // 2)
-        hit = torch.conv2d(occupied, bodies, padding=bodies.shape[2] // 2) > 0.5
-        step = arc * (1.0 + discomfort * (near / 3.0).clamp(max=1.0)) + 200.0 * hit
+        near = torch.conv2d(suspected, wide_bodies)  # cells beside the body, [B, H, N, N]
+        hit = torch.conv2d(occupied, bodies) > 0.5
+        # From three cells on it is as uncomfortable as it gets.
+        step = arc * (1.0 + discomfort * (near / 3.0).clamp(max=1.0)) + blocked * hit
         step = step.unsqueeze(1)
         reach = kernels.shape[2] // 2
         costs = goal.expand(batch, gears, headings, side, side)
         for _ in range(iterations):
             # What it costs to arrive at each pose, by gear, and to go on: [B, 2 H, N, N]
-            onward = (costs + step).clamp(max=200.0).flatten(1, 2)
+            onward = (costs + step).clamp(max=blocked).flatten(1, 2)
             onward = onward.index_select(1, arrivals)  # [B, 6 H, N, N]
-            padded = torch.nn.functional.pad(onward, [reach, reach, reach, reach], value=200.0)
+            padded = torch.nn.functional.pad(onward, [reach, reach, reach, reach], value=blocked)
             ways = torch.conv2d(padded, kernels, groups=kernels.shape[0])
             # [B, 2, 3, H, N, N] -> [B, 2, H, N, N]
             best = ways.view(batch, gears, 3, headings, side, side).amin(dim=2)
             changed = best.flip([1]) + gear_change
-            costs = torch.minimum(torch.minimum(best, changed), goal).clamp(max=200.0)
+            costs = torch.minimum(torch.minimum(best, changed), goal).clamp(max=blocked)
         # With the arc that leads there: whoever chooses among arcs counts as the plan does.
-        costs = (costs + step).clamp(max=200.0)
+        costs = (costs + step).clamp(max=blocked)
     return costs
 
 
@@ -239,9 +250,15 @@ def _arcs(config: CostToGoConfig) -> tuple[Tensor, Tensor]:
     return kernels, arrivals
 
 
-def _bodies(config: CostToGoConfig, body: Body, margin: float) -> Tensor:
+def _places(config: CostToGoConfig, beyond: int) -> Tensor:
+    """The lattice's points about the target, [n, n, 2], with so many more on every side."""
+    axis = (torch.arange(-beyond, config.side + beyond) + 0.5) * config.cell - config.half_extent
+    along, across = torch.meshgrid(axis, axis, indexing="xy")
+    return torch.stack([along, across], dim=2)
+
+
+def _bodies(config: CostToGoConfig, body: Body, margin: float, reach: int) -> Tensor:
     """The cells that the body takes about its rear axle at each heading, [H, 1, k, k]."""
-    reach = math.ceil((body.front + margin) / config.cell) + 1
     axis = torch.arange(-reach, reach + 1) * config.cell
     x, y = torch.meshgrid(axis, axis, indexing="xy")
     yaw = (torch.arange(config.headings) * 2.0 * math.pi / config.headings)[:, None, None]
@@ -252,10 +269,14 @@ def _bodies(config: CostToGoConfig, body: Body, margin: float) -> Tensor:
     return inside[:, None].float()
 
 
-def _goal(config: CostToGoConfig, along: Tensor, across: Tensor) -> Tensor:
-    """What it costs to stop at each pose, [1, H, N, N]: little near the target, else BLOCKED."""
-    near = (along.abs() <= config.along) & (across.abs() <= config.aside)
-    cost = along.abs() + config.aside_cost * across.abs()
+def _goal(config: CostToGoConfig) -> Tensor:
+    """What it costs to stop at each pose, [1, H, N, N]: little near the target, else BLOCKED.
+
+    Wide enough that arcs of one length end in it; who drives by the costs stops nearer than that.
+    """
+    along, across = _places(config, 0).abs().unbind(dim=2)  # [N, N]
+    near = (along <= config.along) & (across <= config.aside)
+    cost = along + config.aside_cost * across
     goal = torch.full((config.headings, *cost.shape), BLOCKED)
     for turned in (-1, 0, 1):
         goal[turned] = torch.where(near, cost + config.turned_cost * abs(turned), BLOCKED)

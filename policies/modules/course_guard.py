@@ -128,16 +128,16 @@ class CourseGuard(nn.Module):
 
         nearest = torch.where(free, (steers - steer[:, None]).abs(), torch.inf).argmin(dim=1)
         turned = steers.gather(1, nearest[:, None])[:, 0]
-        turns = torch.stack([acceleration.clamp(max=config.gentle), turned, reverse], dim=1)
+        instead = torch.stack([acceleration.clamp(max=config.gentle), turned, reverse], dim=1)
         turnable = some & ~backs
         # Ways back are costly to look at. While it is exported nothing may depend on values.
         if torch.jit.is_tracing() or not bool((keeps | turnable).all()):
             brakes = torch.stack([torch.full_like(steer, -1.0), steer, reverse], dim=1)
             escapes = self._escape(situation, steer, forwards, brakes)
             rolls = (speed.abs() > ROLLING) & ~backs
-            instead = torch.where(rolls[:, None], brakes, escapes)
-            turns = torch.where(turnable[:, None], turns, instead)
-        return torch.where(keeps[:, None], action, turns)
+            escapes = torch.where(rolls[:, None], brakes, escapes)
+            instead = torch.where(turnable[:, None], instead, escapes)
+        return torch.where(keeps[:, None], action, instead)
 
     def _widened(self, occupied: Tensor) -> Tensor:
         """Probabilities [B, S, S] with those of things that stand alone spread over `widen`."""

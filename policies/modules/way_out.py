@@ -46,7 +46,8 @@ class WayOutConfig:
     `look`. hesitation: costs to go by which the other gear must be better, beside what changing it
     costs in the plan.
     careful, margin: no arc may touch what is occupied with that probability, by the body and so
-    much about it; bold, bold_margin: the same where it found no way, or got no farther itself.
+    much about it (what stands alone is not widened here); bold, bold_margin: the same where it
+    found no way, or got no farther itself.
     arrived, arrived_aside, arrived_yaw: from the target within which the car stops.
     """
 
@@ -63,7 +64,7 @@ class WayOutConfig:
     margin: float = 0.2
     bold: float = 0.5
     bold_margin: float = 0.1
-    hesitation: float = 1.5
+    hesitation: float = 1.0
     arrived: float = 0.7
     arrived_aside: float = 0.55
     arrived_yaw: float = 0.1
@@ -76,6 +77,9 @@ class WayOutConfig:
         for name in ("within", "speed", "look"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"way_out.{name} must be above 0, got {self}")
+        if not 0.0 <= self.hesitation < 2.0 * self.look:
+            # Another arc in the wrong gear costs two arcs: it would be put off for ever.
+            raise ValueError(f"way_out.hesitation must be 0 to less than 2 look, got {self}")
 
 
 class Surroundings(NamedTuple):
@@ -152,9 +156,10 @@ class WayOut(nn.Module):
         waits = progress.stayed >= config.after
         stuck = waits & (situation.speed.abs() < config.slow)
         stuck = stuck & (situation.distance > config.on_its_way) & ~taken
+        on_its_way = taken & ~self._arrived(car)
         # Where it gets no farther itself, it is bold, or careful again.
-        changes = taken & waits
-        wanted = stuck | changes | (taken & (progress.age >= config.again))
+        changes = on_its_way & waits
+        wanted = stuck | changes | (on_its_way & (progress.age >= config.again))
         progress = progress._replace(
             stayed=torch.where(stuck | changes, 0.0, progress.stayed),
             age=torch.where(wanted, 0.0, progress.age + 1.0),
@@ -178,14 +183,17 @@ class WayOut(nn.Module):
         choice = self._choose(costs, situation, car, progress)
         arrived = self._arrived(car)
         lost = (choice.left >= BLOCKED / 2.0) & ~arrived
-        dares = lost & (progress.bold < 0.5)  # plans once more, boldly
-        held = ((stuck & ~arrived) | (progress.taken > 0.5)) & (~lost | dares)
+        mine = (stuck & ~arrived) | (progress.taken > 0.5)
+        dares = mine & lost & (progress.bold < 0.5)  # plans once more, boldly
+        held = mine & (~lost | dares)
         # In reverse, as a car that parked backwards must stop; one that came forwards may as well.
-        stop = torch.stack([torch.full_like(car.x, value) for value in (WAIT, 0.0, 1.0)], dim=1)
+        reverse = torch.where(arrived, 1.0, torch.where(lost, progress.reverse, choice.reverse))
+        wheels = situation.steering / self.guard.config.max_steering_angle
+        stop = torch.stack([torch.full_like(wheels, BRAKE), wheels.clamp(-1.0, 1.0), reverse], 1)
         driven = torch.where((arrived | lost)[:, None], stop, choice.action)
         return driven, progress._replace(
             taken=held.to(driven.dtype),
-            reverse=torch.where(held & ~lost, choice.reverse, progress.reverse),
+            reverse=torch.where(held, reverse, progress.reverse),
             age=torch.where(dares, float(self.config.again), progress.age),
             bold=torch.where(dares, 1.0, progress.bold),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
@@ -41,7 +42,8 @@ def depth_loss(logits: Tensor, millimetres: Tensor, bins: DepthBins) -> Tensor:
     rows, columns = logits.shape[2:]
     folded = index.unflatten(2, (columns, -1)).unflatten(1, (rows, -1))  # [B * C, h, f, w, f]
     folded = folded.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [B * C, f * f, h, w]
-    chosen = logits.log_softmax(dim=1).gather(1, folded.clamp(min=0))
+    # In float32 under autocast as well, as cross-entropies are.
+    chosen = logits.log_softmax(dim=1, dtype=torch.float32).gather(1, folded.clamp(min=0))
     known = folded >= 0
     return -(chosen * known).sum() / known.sum().clamp(min=1)
 

@@ -68,11 +68,12 @@ def test_without_a_way_out_it_stands_for_ever() -> None:
 def test_another_episode_begins_with_patience() -> None:
     policy = seeing_nothing()
     first, elsewhere = standing(policy), standing(policy, x=-3.0)
-    memory = policy.blank_memory(first)
-    for _ in range(WAY_OUT.after):
-        waiting, memory = policy.decide(first, memory)
-    moved, memory = policy.decide(elsewhere, memory)
-    torch.testing.assert_close(moved, waiting)
+    waiting, memory = policy.decide(first, policy.blank_memory(first))
+    for _ in range(WAY_OUT.after + 2):
+        led, memory = policy.decide(first, memory)
+    assert not torch.equal(led, waiting)
+    moved, _ = policy.decide(elsewhere, memory)
+    torch.testing.assert_close(moved, policy.decide(elsewhere, policy.blank_memory(first))[0])
 
 
 def test_what_is_handed_on_has_one_size() -> None:

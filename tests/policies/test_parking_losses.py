@@ -36,3 +36,10 @@ def test_where_no_depth_is_known_nothing_is_lost() -> None:
     logits = torch.randn(2, 3, 24, 8, 8, requires_grad=True)
     loss = depth_loss(logits, torch.full((2, 3, 16, 16), 60000), BINS)
     assert float(loss) == 0.0 and torch.autograd.grad(loss, logits)[0].abs().max() == 0.0
+
+
+def test_under_autocast_it_is_as_exact_as_without() -> None:
+    logits = torch.randn(2, 3, 24, 8, 8).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = depth_loss(logits, labels(), BINS)
+    torch.testing.assert_close(loss, depth_loss(logits.float(), labels(), BINS))

@@ -20,7 +20,6 @@ CONFIG = CostToGoConfig(turning_radius=TURNING_RADIUS, gear_change=GEAR_CHANGE_C
 COSTS = CostToGo(CONFIG, Body(3.75, 0.95, 1.95))
 HALF_EXTENT = 16.0
 YES, NO = torch.tensor([True]), torch.tensor([False])
-AISLE = (6.0, 12.0)  # x, where the slots of `row` open
 
 
 def world(*blocks: tuple[float, float, float, float]) -> Tensor:
@@ -110,6 +109,12 @@ def test_a_wall_before_the_slot_leaves_no_way() -> None:
     assert min(at(walled, 8.0, 0.0, 0.0)) > BLOCKED / 2.0
 
 
+def test_what_the_body_would_reach_beyond_the_lattice_is_in_the_way() -> None:
+    opposite = planned(world((10.6, 14.5, -12.0, 12.0)))
+    assert min(at(opposite, 8.0, 0.0, 0.0)) > BLOCKED / 2.0  # its nose would stand in it
+    assert min(at(opposite, 5.0, 0.0, 0.0)) < BLOCKED / 2.0
+
+
 def test_a_bold_plan_leads_through_what_may_be_occupied() -> None:
     doubtful = world(*row()) + 0.5 * world((4.0, 4.6, -1.2, 1.2))
     assert min(at(planned(doubtful), 8.0, 0.0, 0.0)) > BLOCKED / 2.0
@@ -153,7 +158,16 @@ def test_more_iterations_reach_no_farther_than_the_lattice_needs() -> None:
     assert float((planned(world(*row())) - planned(world(*row()), longer)).max()) < 1.0
 
 
-@pytest.mark.parametrize("wrong", [{"cell": 0.0}, {"half_extent": 0.1}, {"headings": 4}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cell": 0.0},
+        {"half_extent": 0.1},
+        {"headings": 4},
+        {"cell": 0.3, "half_extent": 10.1},
+        {"turning_radius": 0.0},
+    ],
+)
 def test_a_lattice_that_is_none_is_refused(wrong) -> None:
     with pytest.raises(ValueError, match="lattice"):
         CostToGoConfig(**wrong)
