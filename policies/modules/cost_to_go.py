@@ -41,7 +41,7 @@ class CostToGoConfig:
     `aside_cost`, turned by one heading `turned_cost`.
     """
 
-    half_extent: float = 9.3
+    half_extent: float = 12.4
     cell: float = 0.31
     headings: int = 32
     turning_radius: float = 4.5
