@@ -110,9 +110,15 @@ def test_a_wall_before_the_slot_leaves_no_way() -> None:
 
 
 def test_what_the_body_would_reach_beyond_the_lattice_is_in_the_way() -> None:
-    opposite = planned(world((10.6, 14.5, -12.0, 12.0)))
-    assert min(at(opposite, 8.0, 0.0, 0.0)) > BLOCKED / 2.0  # its nose would stand in it
-    assert min(at(opposite, 5.0, 0.0, 0.0)) < BLOCKED / 2.0
+    beyond = planned(world((CONFIG.half_extent + 0.8, 15.6, -12.0, 12.0)))
+    assert min(at(beyond, CONFIG.half_extent - 1.9, 0.0, 0.0)) > BLOCKED / 2.0  # nose in it
+    assert min(at(beyond, 5.0, 0.0, 0.0)) < BLOCKED / 2.0
+
+
+def test_it_reaches_to_where_episodes_begin() -> None:
+    """Cars start along the aisle, up to 9.4 m beside their target."""
+    for y, yaw in ((9.4, -math.pi / 2), (-9.4, math.pi / 2), (9.4, math.pi / 2)):
+        assert min(at(planned(world(*row())), 7.65, y, yaw)) < BLOCKED / 4.0
 
 
 def test_a_bold_plan_leads_through_what_may_be_occupied() -> None:
@@ -153,9 +159,12 @@ def test_worlds_of_a_batch_do_not_mix() -> None:
         torch.testing.assert_close(together[index], planned(worlds[index : index + 1])[0])
 
 
-def test_more_iterations_reach_no_farther_than_the_lattice_needs() -> None:
+def test_from_where_episodes_begin_more_iterations_find_nothing_shorter() -> None:
     longer = CostToGo(dataclasses.replace(CONFIG, iterations=60), Body(3.75, 0.95, 1.95))
-    assert float((planned(world(*row())) - planned(world(*row()), longer)).max()) < 1.0
+    few, many = planned(world(*row())), planned(world(*row()), longer)
+    for y in (-9.4, -5.0, 0.0, 5.0, 9.4):
+        for yaw in (-math.pi / 2, math.pi / 2):
+            assert at(few, 7.65, y, yaw) == pytest.approx(at(many, 7.65, y, yaw), abs=0.5)
 
 
 @pytest.mark.parametrize(
