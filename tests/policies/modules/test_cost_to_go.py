@@ -64,7 +64,7 @@ def shortest(x: float, y: float, yaw: float) -> float:
     """The cost by Reeds and Shepp to the nearest of the poses that count as the target."""
     along = np.linspace(-CONFIG.along, CONFIG.along, 5)
     across = np.linspace(-CONFIG.aside, CONFIG.aside, 5)
-    turned = 2.0 * math.pi / CONFIG.headings * np.array([-1.0, 0.0, 1.0])
+    turned = 2.0 * math.pi / CONFIG.headings * np.linspace(-1.0, 1.0, 9)
     goals = itertools.product(along.tolist(), across.tolist(), turned.tolist())
     return min(float(cost_to_go(np.array([x, y, yaw]), Pose(*goal))) for goal in goals)
 
