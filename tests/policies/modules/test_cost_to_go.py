@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lots_about_targets import HALF_EXTENT, KERB, ROW, world
 from torch import Tensor
 
 from helmsight.envs.geometry import Pose
@@ -18,24 +19,7 @@ from helmsight.policies.modules.map_memory import Body
 
 CONFIG = CostToGoConfig(turning_radius=TURNING_RADIUS, gear_change=GEAR_CHANGE_COST)
 COSTS = CostToGo(CONFIG, Body(3.75, 0.95, 1.95))
-HALF_EXTENT = 16.0
 YES, NO = torch.tensor([True]), torch.tensor([False])
-
-
-def world(*blocks: tuple[float, float, float, float]) -> Tensor:
-    """Occupied [1, 160, 160] where blocks (x from, x to, y from, y to) stand about the target."""
-    occupied = torch.zeros(1, 160, 160)
-    for x_from, x_to, y_from, y_to in blocks:
-        rows = slice(round((y_from + HALF_EXTENT) * 5), round((y_to + HALF_EXTENT) * 5))
-        columns = slice(round((x_from + HALF_EXTENT) * 5), round((x_to + HALF_EXTENT) * 5))
-        occupied[:, rows, columns] = 1.0
-    return occupied
-
-
-def row() -> list[tuple[float, float, float, float]]:
-    """Cars beside the slot, with a kerb behind it."""
-    places = [3.1 * index for index in (-3, -2, -1, 1, 2, 3)]
-    return [(-1.0, 3.6, y - 0.95, y + 0.95) for y in places] + [(-2.2, -1.6, -12.0, 12.0)]
 
 
 def planned(occupied: Tensor, costs: CostToGo = COSTS, bold: float = 0.0) -> Tensor:
@@ -95,17 +79,17 @@ def test_the_other_gear_costs_its_change_at_the_most() -> None:
 
 
 def test_into_a_row_the_car_goes_backwards() -> None:
-    forwards, backwards = at(planned(world(*row())), 4.0, 0.0, 0.0)
+    forwards, backwards = at(planned(world(*ROW, KERB)), 4.0, 0.0, 0.0)
     assert backwards < forwards < BLOCKED
 
 
 def test_obstacles_make_no_way_cheaper() -> None:
-    boxes = world(*row(), (7.0, 7.6, 3.0, 3.6))
-    assert float((planned(boxes) - planned(world(*row()))).min()) > -1e-3
+    boxes = world(*ROW, KERB, (7.0, 7.6, 3.0, 3.6))
+    assert float((planned(boxes) - planned(world(*ROW, KERB))).min()) > -1e-3
 
 
 def test_a_wall_before_the_slot_leaves_no_way() -> None:
-    walled = planned(world(*row(), (4.0, 4.6, -14.0, 14.0)))
+    walled = planned(world(*ROW, KERB, (4.0, 4.6, -14.0, 14.0)))
     assert min(at(walled, 8.0, 0.0, 0.0)) > BLOCKED / 2.0
 
 
@@ -118,18 +102,18 @@ def test_what_the_body_would_reach_beyond_the_lattice_is_in_the_way() -> None:
 def test_it_reaches_to_where_episodes_begin() -> None:
     """Cars start along the aisle, up to 9.4 m beside their target."""
     for y, yaw in ((9.4, -math.pi / 2), (-9.4, math.pi / 2), (9.4, math.pi / 2)):
-        assert min(at(planned(world(*row())), 7.65, y, yaw)) < BLOCKED / 4.0
+        assert min(at(planned(world(*ROW, KERB)), 7.65, y, yaw)) < BLOCKED / 4.0
 
 
 def test_a_bold_plan_leads_through_what_may_be_occupied() -> None:
-    doubtful = world(*row()) + 0.5 * world((4.0, 4.6, -1.2, 1.2))
+    doubtful = world(*ROW, KERB) + 0.5 * world((4.0, 4.6, -1.2, 1.2))
     assert min(at(planned(doubtful), 8.0, 0.0, 0.0)) > BLOCKED / 2.0
     assert min(at(planned(doubtful, bold=1.0), 8.0, 0.0, 0.0)) < BLOCKED / 2.0
 
 
 def test_a_box_in_the_way_is_driven_round() -> None:
-    beside = planned(world(*row(), (6.6, 7.2, -0.3, 0.3)))
-    free = planned(world(*row()))
+    beside = planned(world(*ROW, KERB, (6.6, 7.2, -0.3, 0.3)))
+    free = planned(world(*ROW, KERB))
     assert min(at(free, 8.5, 2.5, 0.7)) < min(at(beside, 8.5, 2.5, 0.7)) < BLOCKED / 2.0
 
 
@@ -153,7 +137,7 @@ def test_beyond_the_lattice_there_is_no_way() -> None:
 
 
 def test_worlds_of_a_batch_do_not_mix() -> None:
-    worlds = torch.cat([world(), world(*row())])
+    worlds = torch.cat([world(), world(*ROW, KERB)])
     together = planned(worlds)
     for index in range(2):
         torch.testing.assert_close(together[index], planned(worlds[index : index + 1])[0])
@@ -161,7 +145,7 @@ def test_worlds_of_a_batch_do_not_mix() -> None:
 
 def test_from_where_episodes_begin_more_iterations_find_nothing_shorter() -> None:
     longer = CostToGo(dataclasses.replace(CONFIG, iterations=60), Body(3.75, 0.95, 1.95))
-    few, many = planned(world(*row())), planned(world(*row()), longer)
+    few, many = planned(world(*ROW, KERB)), planned(world(*ROW, KERB), longer)
     for y in (-9.4, -5.0, 0.0, 5.0, 9.4):
         for yaw in (-math.pi / 2, math.pi / 2):
             assert at(few, 7.65, y, yaw) == pytest.approx(at(many, 7.65, y, yaw), abs=0.5)

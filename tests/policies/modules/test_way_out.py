@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as functional
+from lots_about_targets import HALF_EXTENT, KERB, ROW, world
 from torch import Tensor
 
 from helmsight.policies.modules.course_guard import CourseGuardConfig, Situation
@@ -15,23 +16,11 @@ from helmsight.policies.modules.way_out import Surroundings, WayOut, WayOutConfi
 
 CONFIG = WayOutConfig(enabled=True)
 WAY_OUT = WayOut(CONFIG, CourseGuardConfig(threshold=0.5), Body(3.75, 0.95, 1.95), 10.0)
-HALF_EXTENT = 16.0
 PERIOD = 0.1
 WAITING = (-0.4, 0.0, 0.0)
 
 
-def world(*blocks: tuple[float, float, float, float]) -> Tensor:
-    """Occupied [1, 160, 160] where blocks (x from, x to, y from, y to) stand about the target."""
-    occupied = torch.zeros(1, 160, 160)
-    for x_from, x_to, y_from, y_to in blocks:
-        rows = slice(round((y_from + HALF_EXTENT) * 5), round((y_to + HALF_EXTENT) * 5))
-        columns = slice(round((x_from + HALF_EXTENT) * 5), round((x_to + HALF_EXTENT) * 5))
-        occupied[:, rows, columns] = 1.0
-    return occupied
-
-
-ROW = tuple((-1.0, 3.6, 3.1 * k - 0.95, 3.1 * k + 0.95) for k in (-3, -2, -1, 1, 2, 3))
-LOT = world(*ROW, (-2.2, -1.6, -12.0, 12.0), (11.6, 14.0, -12.0, 12.0))
+LOT = world(*ROW, KERB, (11.6, 14.0, -12.0, 12.0))
 
 
 @dataclass
