@@ -54,8 +54,9 @@ def test_the_true_order_deletes_fastest_and_inserts_fastest():
 def test_curves_begin_and_end_at_the_decision_and_at_the_usual_tokens():
     deletion, insertion = deletion_insertion(ACTIONS, TOKENS, USUAL, TOKENS[:, :, 0], 5)
     far = action_distance(ACTIONS(USUAL.expand_as(TOKENS)), ACTIONS(TOKENS))
-    zero = torch.zeros(3)
-    assert torch.allclose(deletion[:, 0], zero) and torch.allclose(insertion[:, -1], zero)
+    # Some processors sum a batch in another order than one: float32's rounding is no distance.
+    assert float(deletion[:, 0].abs().max()) < 1e-5 and float(insertion[:, -1].abs().max()) < 1e-5
+    assert float(far.min()) > 1e-2
     assert torch.allclose(deletion[:, -1], far) and torch.allclose(insertion[:, 0], far)
 
 

@@ -57,8 +57,15 @@ def shortest(x: float, y: float, yaw: float) -> float:
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(-math.pi, math.pi))
 def test_where_nothing_stands_it_is_about_as_far_as_by_reeds_and_shepp(x, y, yaw) -> None:
     left = min(at(FREE, x, y, yaw)) - CONFIG.arc
-    # Arcs are of one length, and what lies between the lattice's points is blurred.
-    assert shortest(x, y, yaw) - 1.5 < left < 1.5 * shortest(x, y, yaw) + 5.0
+    # Arcs are of one length, and what lies between the lattice's points is blurred; the expert's
+    # table counts poses less than 0.25 m apart as the same, which can be 8 m of driving and more.
+    assert shortest(x, y, yaw) - 2.0 < left < 1.5 * shortest(x, y, yaw) + 10.0
+
+
+def test_what_the_lattice_costs_is_a_few_metres() -> None:
+    poses = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 3)) * (5.0, 5.0, math.pi)
+    more = [min(at(FREE, *pose)) - CONFIG.arc - shortest(*pose) for pose in poses.tolist()]
+    assert 0.5 < float(np.median(more)) < 4.0
 
 
 @settings(deadline=None, max_examples=40)

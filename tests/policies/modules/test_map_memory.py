@@ -95,7 +95,7 @@ def test_an_empty_picture_right_beside_the_car_says_nothing() -> None:
     kept = torch.zeros(1, memory.size)
     kept = memory(picture_of_box(then, box), target_seen_from(then), kept).memory
     for _ in range(10):
-        shown, kept = memory(torch.zeros(1, SIZE, SIZE), target_seen_from(now), kept)
+        shown, kept, _ = memory(torch.zeros(1, SIZE, SIZE), target_seen_from(now), kept)
     assert shown[0][cell_at(4.0, 0.0)] > 0.8
 
 
@@ -131,7 +131,7 @@ def test_what_is_seen_to_be_free_often_enough_is_free() -> None:
     kept = memory(picture_of_box((0.0, 0.0, 0.0), (6.0, 1.0)), target, kept).memory
     nothing, seen = torch.zeros(1, SIZE, SIZE), []
     for _ in range(12):
-        shown, kept = memory(nothing, target, kept)
+        shown, kept, _ = memory(nothing, target, kept)
         seen.append(float(shown[0][there]))
     assert seen[0] == pytest.approx(0.5, abs=0.05)  # one of two pictures
     assert seen == sorted(seen, reverse=True) and seen[-1] < 0.1
