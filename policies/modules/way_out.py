@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from helmsight.policies.modules.birds_eye import in_frame
 from helmsight.policies.modules.cost_to_go import BLOCKED, CostToGo, CostToGoConfig, Poses
 from helmsight.policies.modules.course_guard import (
     CourseGuard,
@@ -223,12 +224,11 @@ class WayOut(nn.Module):
 
     def _own(self, car: Poses) -> Tensor:
         """1 in the cells of the costs to go where the car itself stands, [B, N, N]."""
-        along, across = self.costs.places.unbind(dim=2)  # [N, N]
-        dx, dy = along - car.x[:, None, None], across - car.y[:, None, None]  # [B, N, N]
-        cos, sin = car.yaw.cos()[:, None, None], car.yaw.sin()[:, None, None]
-        ahead, aside = cos * dx + sin * dy, cos * dy - sin * dx
+        places = self.costs.places  # [N, N, 2]
+        ahead, aside = in_frame(places.flatten(0, 1), torch.stack(car, dim=1))  # [B, N * N] each
         inside = (ahead < self.body.front) & (ahead > -self.body.rear)
-        return (inside & (aside.abs() < self.body.width / 2.0)).to(dx.dtype)
+        inside = inside & (aside.abs() < self.body.width / 2.0)
+        return inside.to(ahead.dtype).unflatten(1, places.shape[:2])
 
     def _choose(
         self, costs: Tensor, situation: Situation, car: Poses, progress: Progress
